@@ -1,0 +1,120 @@
+// gomalloc: Go's runtime allocator rebuilt in C for programs that call free. The public interface.
+//
+// Conventions for every function here:
+//  - Sizes are bytes. A returned block is owned by the caller until it is freed; any thread may free any
+//  block.
+//  - Blocks of 16 bytes and more start at multiples of 16, smaller ones at multiples of 8.
+//  - All functions may be called from any thread at any moment of a program's life; they are not meant for
+//  signal
+//    handlers that interrupt an allocation.
+//  - A failed allocation returns NULL with errno ENOMEM and changes nothing. Requests above PTRDIFF_MAX
+//  always fail.
+//    gm_free and gm_usable_size keep errno.
+//  - A pointer that is not a live block (freed already, interior, misaligned, foreign) is reported in one
+//  line on stderr
+//    and the program aborts; with GOMALLOC_ON_ERROR=report in the environment, or gm_set_error_action, the
+//    call is ignored (realloc returns NULL with errno EINVAL, usable_size 0).
+//
+// Environment, read at start-up and never by set-user-ID programs:
+//   GOMALLOC_ON_ERROR=abort|report   what happens on misuse; default abort
+//   GOMALLOC_STATS=1                 statistics as JSON on stderr when the program exits
+//
+// Origin: Go's runtime/malloc.go and the MemStats of runtime/mstats.go.
+#ifndef GOMALLOC_H
+#define GOMALLOC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GM_VERSION "0.1.0"
+
+// The version as text, "0.1.0"; static memory.
+const char *gm_version(void);
+
+// size 0 gives a block of its own that may be freed.
+void *gm_malloc(size_t size);
+
+// count * size bytes, all usable bytes zero; overflow of the product fails.
+void *gm_calloc(size_t count, size_t size);
+
+// Changes a block's size, moving it when needed; the first min(old, new) bytes stay. pointer NULL: as
+// gm_malloc. size 0: frees the block and returns NULL, as glibc does. On failure the old block stays as it
+// was.
+void *gm_realloc(void *pointer, size_t size);
+
+// gm_realloc of count * size bytes; overflow of the product fails.
+void *gm_reallocarray(void *pointer, size_t count, size_t size);
+
+// pointer NULL does nothing.
+void gm_free(void *pointer);
+
+// C23: size (and alignment) are those of the allocation. They are not needed here and not checked.
+void gm_free_sized(void *pointer, size_t size);
+void gm_free_aligned_sized(void *pointer, size_t alignment, size_t size);
+
+// alignment: a power of two, else NULL with EINVAL. size need not be a multiple of it.
+void *gm_aligned_alloc(size_t alignment, size_t size);
+
+// Returns 0, EINVAL (alignment is not a power-of-two multiple of sizeof(void *)) or ENOMEM; then *result is
+// not touched. errno is kept.
+int gm_posix_memalign(void **result, size_t alignment, size_t size);
+
+// As gm_aligned_alloc, with alignments that are not powers of two rounded up, as glibc does.
+void *gm_memalign(size_t alignment, size_t size);
+
+// Bytes that the block really has, all of them writable; 0 for NULL.
+size_t gm_usable_size(const void *pointer);
+
+// Gives the calling thread's unused spans and all free pages back to the system. Returns the bytes given
+// back.
+size_t gm_purge(void);
+
+enum gm_error_action { GM_ERROR_ABORT = 0, GM_ERROR_REPORT = 1 };
+
+// What happens on misuse. Returns 0, or -1 with errno EINVAL for an unknown action.
+int gm_set_error_action(enum gm_error_action action);
+
+// Misuses reported so far.
+uint64_t gm_error_count(void);
+
+enum { GM_SIZE_CLASSES = 68 };
+
+// Go's MemStats. Exact when no other thread allocates or frees during the call, else close. Large objects
+// count in the totals, not in BySize.
+struct gm_stats {
+  uint64_t HeapSys;      // bytes of address space mapped for the heap: HeapInuse + HeapIdle
+  uint64_t HeapAlloc;    // bytes in live blocks, at their size class
+  uint64_t HeapInuse;    // bytes in spans
+  uint64_t HeapIdle;     // bytes in free pages
+  uint64_t HeapReleased; // bytes of HeapIdle that are not backed by memory
+  uint64_t HeapObjects;  // live blocks: Mallocs - Frees
+  uint64_t Mallocs;      // blocks ever handed out
+  uint64_t Frees;        // blocks ever freed
+  uint64_t MetadataSys;  // bytes taken from the system for gomalloc's own structures, arena tables aside
+  struct {
+    uint32_t Size; // bytes per block; 0 for the unused class 0
+    uint64_t Mallocs;
+    uint64_t Frees;
+  } BySize[GM_SIZE_CLASSES];
+};
+
+// Fills *stats. Takes all heap locks for a moment.
+void gm_stats_read(struct gm_stats *stats);
+
+// Writes the statistics as one JSON object and a closing NUL into buffer (size bytes; may be 0). Returns the
+// bytes that the whole text needs without the NUL, as snprintf does.
+size_t gm_stats_json(char *buffer, size_t size);
+
+// Walks every structure of the heap and holds counters against bitmaps. Prints one line per fault to stderr
+// and returns their number: 0 for a sound heap. No other thread may allocate or free meanwhile.
+int gm_check_heap(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

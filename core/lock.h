@@ -1,0 +1,60 @@
+// A small futex lock with a rank (Go: lock_futex.go, lockrank.go). It allocates nothing, needs no set-up when
+// zeroed, and may be taken before libc is ready. Threads: any. A lock is not recursive.
+//
+// Ranks: a thread takes locks in rising rank only. Debug builds assert it.
+#ifndef GOMALLOC_LOCK_H
+#define GOMALLOC_LOCK_H
+
+#include "core/base.h"
+
+#include <stdatomic.h>
+
+enum lock_rank {
+  LOCK_RANK_REGISTRY = 1, // the list of mcaches (mcache.c)
+  LOCK_RANK_FALLBACK = 2, // the mcache shared by threads whose own is gone (mcache.c)
+  LOCK_RANK_CENTRAL = 3,  // one mcentral per span class; never two at once, except by fork, in index order
+  LOCK_RANK_HEAP = 4,     // the page heap (mheap.c)
+  LOCK_RANK_SYS = 5,      // sys_mem's record of address-space states (debug builds)
+};
+
+struct gm_lock {
+  _Atomic uint32_t word; // 0 free, 1 held, 2 held and somebody may sleep
+};
+
+// Contended path of lock_acquire: spins, then sleeps in the kernel.
+void lock_acquire_slow(struct gm_lock *lock);
+// Wakes one sleeper.
+void lock_wake(struct gm_lock *lock);
+
+#ifdef NDEBUG
+GM_INLINE void lock_note_acquire(enum lock_rank rank) {
+  (void)rank;
+}
+GM_INLINE void lock_note_release(enum lock_rank rank) {
+  (void)rank;
+}
+#else
+void lock_note_acquire(enum lock_rank rank);
+void lock_note_release(enum lock_rank rank);
+#endif
+
+// Acquire order: what the previous holder wrote is visible.
+GM_INLINE void lock_acquire(struct gm_lock *lock, enum lock_rank rank) {
+  lock_note_acquire(rank);
+  uint32_t expected = 0;
+  if (GM_UNLIKELY(!atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1, memory_order_acquire,
+                                                           memory_order_relaxed)))
+    lock_acquire_slow(lock);
+}
+
+GM_INLINE void lock_release(struct gm_lock *lock, enum lock_rank rank) {
+  lock_note_release(rank);
+  if (GM_UNLIKELY(atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2))
+    lock_wake(lock);
+}
+
+GM_INLINE bool lock_is_held(struct gm_lock *lock) {
+  return atomic_load_explicit(&lock->word, memory_order_relaxed) != 0;
+}
+
+#endif

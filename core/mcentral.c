@@ -1,0 +1,101 @@
+// Ownerless spans. See mcentral.h.
+#include "core/mcentral.h"
+
+#include "core/mcache.h"
+#include "core/mheap.h"
+
+// Go: partialSwept(sweepgen) and friends.
+static unsigned swept_index(void) {
+  return gm_heap.sweep_generation / 2 % 2;
+}
+
+struct mspan_list *mcentral_partial_swept(struct mcentral *central) {
+  return &central->partial[swept_index()];
+}
+
+struct mspan_list *mcentral_partial_unswept(struct mcentral *central) {
+  return &central->partial[1 - swept_index()];
+}
+
+struct mspan_list *mcentral_full_swept(struct mcentral *central) {
+  return &central->full[swept_index()];
+}
+
+struct mspan_list *mcentral_full_unswept(struct mcentral *central) {
+  return &central->full[1 - swept_index()];
+}
+
+static struct mcentral *central_lock(span_class class) {
+  struct mcentral *central = &gm_heap.central[class];
+  lock_acquire(&central->lock, LOCK_RANK_CENTRAL);
+  return central;
+}
+
+static void central_unlock(struct mcentral *central) {
+  lock_release(&central->lock, LOCK_RANK_CENTRAL);
+}
+
+struct mspan *mcentral_take(span_class class, struct mcache *owner) {
+  struct mcentral *central = central_lock(class);
+  struct mspan_list *partial = mcentral_partial_swept(central);
+  struct mspan *span = partial->first;
+  if (span != NULL) {
+    mspan_list_remove(partial, span);
+    span->place = SPAN_IN_SLOT;
+    atomic_store_explicit(&span->owner, owner, memory_order_release);
+  }
+  central_unlock(central);
+  return span;
+}
+
+// Puts an ownerless span that is on no list where it belongs; true when the caller must give it to the page
+// heap.
+static bool place_span(struct mcentral *central, struct mspan *span) {
+  if (mspan_is_releasable(span))
+    return true;
+  if (mspan_has_free(span)) {
+    span->place = SPAN_CENTRAL_PARTIAL;
+    mspan_list_append(mcentral_partial_swept(central), span);
+  } else {
+    span->place = SPAN_CENTRAL_FULL;
+    mspan_list_append(mcentral_full_swept(central), span);
+  }
+  return false;
+}
+
+void mcentral_give(struct mspan *span) {
+  struct mcentral *central = central_lock(span->class);
+  // From this store on, remote frees come here; those that came before and found the owner's list closed left
+  // a mark.
+  atomic_store_explicit(&span->owner, NULL, memory_order_release);
+  if (span->orphaned) {
+    span->orphaned = false;
+    mspan_apply_remote(span);
+  }
+  bool release = place_span(central, span);
+  central_unlock(central);
+  if (release)
+    mheap_free_span(span);
+}
+
+bool mcentral_settle(struct mspan *span) {
+  struct mcentral *central = central_lock(span->class);
+  struct mcache *owner = atomic_load_explicit(&span->owner, memory_order_relaxed);
+  if (owner != NULL) {
+    bool closed = mcache_is_closed(owner);
+    span->orphaned |= closed; // its owner is on its way here with the span
+    central_unlock(central);
+    return closed;
+  }
+  // On no list from here to place_span's decision, and the place says so: fork may look between the locks.
+  mspan_list_remove(span->place == SPAN_CENTRAL_FULL ? mcentral_full_swept(central)
+                                                     : mcentral_partial_swept(central),
+                    span);
+  span->place = SPAN_IN_SLOT;
+  mspan_apply_remote(span);
+  bool release = place_span(central, span);
+  central_unlock(central);
+  if (release)
+    mheap_free_span(span);
+  return true;
+}

@@ -1,0 +1,35 @@
+// The spans of one span class that no thread owns (Go: mcentral.go): those of threads that ended. Living
+// threads keep their full spans, unlike Go's, because their own frees to them need no atomics.
+//
+// Go's four sets are here: partial and full, each swept and unswept, chosen by the sweep generation. Sweeping
+// is a collector's work; without one every span counts as swept and the unswept sets stay empty.
+//
+// Threads: any; each mcentral has a lock (LOCK_RANK_CENTRAL) that guards the lists, the spans on them, and
+// every change of a span's owner between NULL and an mcache.
+#ifndef GOMALLOC_MCENTRAL_H
+#define GOMALLOC_MCENTRAL_H
+
+#include "core/lock.h"
+#include "core/mspan.h"
+
+struct mcentral {
+  struct gm_lock lock;
+  struct mspan_list partial[2]; // indexed by sweep generation / 2 % 2: swept; the other: unswept
+  struct mspan_list full[2];
+} __attribute__((aligned(GM_CACHE_LINE)));
+
+struct mspan_list *mcentral_partial_swept(struct mcentral *central);
+struct mspan_list *mcentral_partial_unswept(struct mcentral *central);
+struct mspan_list *mcentral_full_swept(struct mcentral *central);
+struct mspan_list *mcentral_full_unswept(struct mcentral *central);
+
+// Gives `owner` a span with free objects of this class, or NULL when there is none.
+struct mspan *mcentral_take(span_class class, struct mcache *owner);
+
+// Takes over a span from its owner, which is ending. The span is on none of the owner's lists.
+void mcentral_give(struct mspan *span);
+
+// Applies the remote frees of a span that seems to have no owner. False when it has one again.
+bool mcentral_settle(struct mspan *span);
+
+#endif

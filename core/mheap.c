@@ -1,0 +1,223 @@
+// The page heap. See mheap.h.
+#include "core/mheap.h"
+
+#include "core/fixalloc.h"
+#include "core/heap_arena.h"
+#include "core/page_alloc.h"
+#include "core/scavenge.h"
+#include "core/sys_mem.h"
+
+#include <sys/auxv.h>
+
+struct mheap gm_heap;
+
+// One fixalloc per power of two of bitmap words; index 0 is for spans without words (large ones).
+enum { SPAN_SIZES = 8 };
+static struct fixalloc span_alloc[SPAN_SIZES];
+
+// Reserved address space that is not mapped yet (Go: curArena).
+static uintptr_t arena_at;
+static uintptr_t arena_end;
+
+static unsigned span_size_index(uint32_t words) {
+  return words == 0 ? 0 : 1 + (unsigned)(31 - __builtin_clz(words * 2 - 1));
+}
+
+void mheap_lock(void) {
+  lock_acquire(&gm_heap.lock, LOCK_RANK_HEAP);
+}
+
+void mheap_unlock(void) {
+  lock_release(&gm_heap.lock, LOCK_RANK_HEAP);
+}
+
+// Where to ask for the first arena: away from libraries and stacks, so that arenas can follow each other, and
+// randomised by the kernel's random bytes for this process. It is a hint; the kernel may place the arena
+// elsewhere.
+static uintptr_t first_arena_hint(void) {
+  const unsigned char *random = (const unsigned char *)getauxval(AT_RANDOM);
+  uintptr_t spread =
+      random == NULL ? 0 : (uintptr_t)random[0] | (uintptr_t)random[1] << 8 | (uintptr_t)random[2] << 16;
+  return ((uintptr_t)1 << 40) + (spread % ((uintptr_t)1 << 18) << ARENA_SHIFT); // 1 TiB to 17 TiB
+}
+
+static void init_once(void) {
+  if (gm_heap.initialised)
+    return;
+  gm_heap.initialised = true;
+  fixalloc_init(&span_alloc[0], sizeof(struct mspan));
+  for (unsigned i = 1; i < SPAN_SIZES; i++)
+    fixalloc_init(&span_alloc[i], sizeof(struct mspan) + ((size_t)1 << (i - 1)) * sizeof(struct span_word));
+}
+
+// Maps reserved address space and gives it to the page allocator.
+static bool map_chunks(uintptr_t start, uintptr_t end) {
+  if (start == end)
+    return true;
+  if (!sys_map(start, end - start))
+    return false;
+  size_t npages = (end - start) >> GM_PAGE_SHIFT;
+  if (!page_alloc_grow(start, npages)) {
+    (void)sys_fault(start, end - start);
+    return false;
+  }
+  gm_heap.mapped_pages += npages;
+  return true;
+}
+
+// Reserves arenas for at least `size` bytes, right after the last ones if the kernel can.
+static bool reserve_arenas(size_t size) {
+  size = gm_align_up(size, ARENA_SIZE);
+  uintptr_t hint = arena_end != 0 ? arena_end : first_arena_hint();
+  uintptr_t base = (uintptr_t)sys_reserve_aligned(hint, size, ARENA_SIZE);
+  if (base == 0)
+    return false;
+  if (base + size > (uintptr_t)1 << GM_ADDR_BITS) {
+    sys_free(base, size);
+    return false;
+  }
+  for (uintptr_t at = base; at < base + size; at += ARENA_SIZE)
+    if (heap_arena_add(at) == NULL) {
+      // Arenas that are known already stay reserved and unused; there is no memory for more anyway.
+      return false;
+    }
+  if (base != arena_end) {
+    // Not contiguous: what is left of the old arena still serves smaller spans.
+    (void)map_chunks(arena_at, arena_end);
+    arena_at = base;
+  }
+  arena_end = base + size;
+  return true;
+}
+
+// Adds at least npages pages, in whole chunks.
+static bool grow(size_t npages) {
+  size_t ask = gm_align_up(npages << GM_PAGE_SHIFT, CHUNK_SIZE);
+  if (ask > arena_end - arena_at) {
+    if (!reserve_arenas(arena_end != 0 ? ask - (arena_end - arena_at) : ask))
+      return false;
+    if (ask > arena_end - arena_at && !reserve_arenas(ask))
+      return false;
+    if (ask > arena_end - arena_at)
+      return false;
+  }
+  uintptr_t start = arena_at;
+  if (!map_chunks(start, start + ask))
+    return false;
+  arena_at = start + ask;
+  return true;
+}
+
+static uintptr_t alloc_pages(size_t npages, size_t *scavenged) {
+  uintptr_t start = page_alloc_find(npages, scavenged);
+  if (start == 0 && grow(npages))
+    start = page_alloc_find(npages, scavenged);
+  return start;
+}
+
+// Pages that start at a multiple of align: takes more and gives both ends back.
+static uintptr_t alloc_pages_aligned(size_t npages, size_t align, size_t *scavenged) {
+  if (align <= GM_PAGE_SIZE)
+    return alloc_pages(npages, scavenged);
+  size_t wide = npages + (align >> GM_PAGE_SHIFT) - 1;
+  uintptr_t start = alloc_pages(wide, scavenged);
+  if (start == 0)
+    return 0;
+  uintptr_t aligned = gm_align_up(start, align);
+  size_t before = (aligned - start) >> GM_PAGE_SHIFT;
+  size_t after = wide - npages - before;
+  if (before > 0)
+    page_alloc_free(start, before);
+  if (after > 0)
+    page_alloc_free(aligned + (npages << GM_PAGE_SHIFT), after);
+  // Fresh only if all of it was: the ends' share of *scavenged is not known.
+  *scavenged = *scavenged == wide ? npages : 0;
+  return aligned;
+}
+
+struct mspan *mheap_alloc_small(span_class class) {
+  unsigned size_class = span_class_size_class(class);
+  size_t npages = size_class_pages[size_class];
+  size_t scavenged = 0;
+  mheap_lock();
+  init_once();
+  unsigned size_index = span_size_index((size_class_objects[size_class] + 63U) / 64);
+  struct mspan *span = fixalloc_alloc(&span_alloc[size_index]);
+  uintptr_t start = span != NULL ? alloc_pages(npages, &scavenged) : 0;
+  if (start == 0) {
+    if (span != NULL)
+      fixalloc_free(&span_alloc[size_index], span);
+    mheap_unlock();
+    return NULL;
+  }
+  mspan_init_small(span, start, class, scavenged == npages);
+  heap_arena_set_spans(start, npages, span);
+  gm_heap.in_use_pages += npages;
+  gm_heap.span_count++;
+  mheap_unlock();
+  return span;
+}
+
+struct mspan *mheap_alloc_large(size_t npages, size_t align) {
+  size_t scavenged = 0;
+  mheap_lock();
+  init_once();
+  struct mspan *span = fixalloc_alloc(&span_alloc[0]);
+  uintptr_t start = span != NULL ? alloc_pages_aligned(npages, align, &scavenged) : 0;
+  if (start == 0) {
+    if (span != NULL)
+      fixalloc_free(&span_alloc[0], span);
+    mheap_unlock();
+    return NULL;
+  }
+  mspan_init_large(span, start, npages, make_span_class(0, true), scavenged == npages);
+  heap_arena_set_spans(start, 1, span);
+  gm_heap.in_use_pages += npages;
+  gm_heap.span_count++;
+  gm_heap.large_mallocs++;
+  mheap_unlock();
+  return span;
+}
+
+bool mheap_resize_large(struct mspan *span, size_t npages) {
+  bool done = true;
+  mheap_lock();
+  size_t old = span->npages;
+  uintptr_t old_end = span->start + (old << GM_PAGE_SHIFT);
+  if (npages > old) {
+    size_t scavenged = 0;
+    done = page_alloc_take_at(old_end, npages - old, &scavenged);
+  } else if (npages < old) {
+    page_alloc_free(span->start + (npages << GM_PAGE_SHIFT), old - npages);
+  }
+  if (done) {
+    span->npages = npages;
+    gm_heap.in_use_pages += npages - old;
+    span->object_size = npages << GM_PAGE_SHIFT;
+    if (npages < old)
+      scavenge_surplus(gm_heap.in_use_pages);
+  }
+  mheap_unlock();
+  return done;
+}
+
+void mheap_free_span(struct mspan *span) {
+  mheap_lock();
+  bool large = span_class_size_class(span->class) == 0;
+  // A later free of an object in these pages finds mspan_returned and is told what happened.
+  heap_arena_set_spans(span->start, large ? 1 : span->npages, &mspan_returned);
+  page_alloc_free(span->start, span->npages);
+  gm_heap.in_use_pages -= span->npages;
+  gm_heap.span_count--;
+  gm_heap.large_frees += large;
+  fixalloc_free(&span_alloc[large ? 0 : span_size_index(mspan_word_count(span))], span);
+  scavenge_surplus(gm_heap.in_use_pages);
+  mheap_unlock();
+}
+
+size_t mheap_release_all(void) {
+  mheap_lock();
+  size_t pages = page_alloc_scavenge(SIZE_MAX);
+  mheap_unlock();
+  return pages << GM_PAGE_SHIFT;
+}

@@ -1,0 +1,50 @@
+// The page heap: spans from pages and back, arenas from the system, the mcentrals (Go: mheap.go).
+//
+// Ownership: a span handed out belongs to the caller until mheap_free_span. Threads: any; one lock
+// (LOCK_RANK_HEAP). Errors: NULL when the system refuses memory; errno is not touched. Units: pages of
+// GM_PAGE_SIZE.
+#ifndef GOMALLOC_MHEAP_H
+#define GOMALLOC_MHEAP_H
+
+#include "core/lock.h"
+#include "core/mcentral.h"
+#include "core/mspan.h"
+
+// The mcentrals are a cache line each, so that threads on different classes do not disturb each other.
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
+struct mheap {
+  struct gm_lock lock;
+  bool initialised; // under the lock
+  struct mcentral central[SPAN_CLASS_COUNT];
+  // Go's sweep generation: mcentral's swept lists are chosen by it. Only a collector advances it.
+  uint32_t sweep_generation;
+
+  // Counters under the lock, in pages or events.
+  size_t mapped_pages; // handed to the page allocator
+  size_t in_use_pages; // in spans
+  uint64_t large_mallocs;
+  uint64_t large_frees;
+  size_t span_count;
+};
+
+extern struct mheap gm_heap;
+
+// A span of free objects of `class` (not a large one). Its owner is NULL.
+struct mspan *mheap_alloc_small(span_class class);
+
+// A span of one object of npages > 0 pages that starts at a multiple of `align` (a power of two).
+struct mspan *mheap_alloc_large(size_t npages, size_t align);
+
+// Grows (in place) or shrinks a large span. False when the following pages are not free.
+bool mheap_resize_large(struct mspan *span, size_t npages);
+
+// Takes the span back; the caller holds no pointer to it afterwards.
+void mheap_free_span(struct mspan *span);
+
+// Returns every free page to the system. Returns bytes.
+size_t mheap_release_all(void);
+
+void mheap_lock(void);
+void mheap_unlock(void);
+
+#endif

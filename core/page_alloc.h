@@ -1,0 +1,46 @@
+// The page allocator: which pages of the heap are free, first fit by address, in O(log n) (Go: mpagealloc.go,
+// mpallocbits.go).
+//
+// A bitmap of 512 pages (a chunk, kept in the heap arena) is a leaf. Above it lies a radix tree of five
+// levels whose entries summarise what is free below them: the free pages at the start, the longest free run,
+// the free pages at the end. 16384 root entries cover 16 GiB each; every level below splits into eight.
+// Instead of Go's five flat arrays, reserved for the whole address space (600 MiB, which a limit on address
+// space would refuse), the four lower levels of each root entry are one block, made when the heap first
+// enters those 16 GiB.
+//
+// Units: pages of GM_PAGE_SIZE. Threads: the caller holds the heap lock. Errors: 0 (no address) when nothing
+// fits.
+#ifndef GOMALLOC_PAGE_ALLOC_H
+#define GOMALLOC_PAGE_ALLOC_H
+
+#include "core/heap_arena.h"
+
+// Adds the free, scavenged pages of [start, start + npages), whole chunks of arenas that exist. False when
+// the kernel refuses memory for summaries.
+bool page_alloc_grow(uintptr_t start, size_t npages);
+
+// Takes npages > 0 consecutive pages at the lowest address that fits, or 0. *scavenged gets the number of
+// pages among them that were scavenged; those are Ready afterwards.
+uintptr_t page_alloc_find(size_t npages, size_t *scavenged);
+
+// Takes exactly [start, start + npages) if all of it is free; false otherwise. For growing a block in place.
+bool page_alloc_take_at(uintptr_t start, size_t npages, size_t *scavenged);
+
+// Gives back pages that are Ready.
+void page_alloc_free(uintptr_t start, size_t npages);
+
+// Returns up to `npages` free pages to the system (rounded up to whole runs), highest addresses first.
+// Returns pages.
+size_t page_alloc_scavenge(size_t npages);
+
+struct page_alloc_counts {
+  size_t free;      // pages that could be handed out
+  size_t scavenged; // those of them that are not backed by memory
+};
+
+struct page_alloc_counts page_alloc_counts(void);
+
+// Recomputes all summaries and counts from the bitmaps; returns the number of differences and reports each.
+int page_alloc_check(void);
+
+#endif

@@ -1,0 +1,95 @@
+// The kernel calls behind the four states of address space. See sys_mem.h.
+#include "core/sys_mem.h"
+
+#include "core/sys_state.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+// errno belongs to the program: a free() that returns memory must not disturb it.
+static void *map_pages(uintptr_t hint, size_t size, int protection, int flags) {
+  int saved_errno = errno;
+  // NORESERVE: reservations are address space, not a promise of memory.
+  void *memory =
+      mmap((void *)hint, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+  errno = saved_errno;
+  return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void unmap_pages(uintptr_t start, size_t size) {
+  int saved_errno = errno;
+  if (munmap((void *)start, size) != 0)
+    gm_fatal("gomalloc: munmap failed\n");
+  errno = saved_errno;
+}
+
+void *sys_alloc(size_t size) {
+  void *memory = map_pages(0, size, PROT_READ | PROT_WRITE, 0);
+  if (memory != NULL)
+    sys_state_change((uintptr_t)memory, size, SYS_MASK(SYS_NONE), SYS_READY);
+  return memory;
+}
+
+void *sys_reserve(uintptr_t hint, size_t size) {
+  void *memory = map_pages(hint, size, PROT_NONE, 0);
+  if (memory != NULL)
+    sys_state_change((uintptr_t)memory, size, SYS_MASK(SYS_NONE), SYS_RESERVED);
+  return memory;
+}
+
+void *sys_reserve_aligned(uintptr_t hint, size_t size, size_t align) {
+  GM_ASSERT(gm_is_power_of_two(align));
+  void *exact = sys_reserve(hint, size);
+  if (exact == NULL || ((uintptr_t)exact & (align - 1)) == 0)
+    return exact;
+  sys_free((uintptr_t)exact, size);
+  if (size > SIZE_MAX - align)
+    return NULL;
+  void *wide = sys_reserve(0, size + align);
+  if (wide == NULL)
+    return NULL;
+  // Trim the ends of the wide reservation to the aligned middle.
+  uintptr_t start = gm_align_up((uintptr_t)wide, align);
+  uintptr_t end = (uintptr_t)wide + size + align;
+  if (start > (uintptr_t)wide)
+    sys_free((uintptr_t)wide, start - (uintptr_t)wide);
+  if (end > start + size)
+    sys_free(start + size, end - (start + size));
+  return (void *)start;
+}
+
+bool sys_map(uintptr_t start, size_t size) {
+  int saved_errno = errno;
+  bool mapped = mprotect((void *)start, size, PROT_READ | PROT_WRITE) == 0;
+  errno = saved_errno;
+  if (mapped)
+    sys_state_change(start, size, SYS_MASK(SYS_RESERVED), SYS_PREPARED);
+  return mapped;
+}
+
+void sys_used(uintptr_t start, size_t size) {
+  sys_state_change(start, size, SYS_MASK(SYS_PREPARED), SYS_READY);
+}
+
+void sys_unused(uintptr_t start, size_t size) {
+  sys_state_change(start, size, SYS_MASK(SYS_READY), SYS_PREPARED);
+  int saved_errno = errno;
+  // A locked page (mlockall) refuses MADV_DONTNEED; its content must still read zero, so map afresh.
+  if (madvise((void *)start, size, MADV_DONTNEED) != 0 &&
+      map_pages(start, size, PROT_READ | PROT_WRITE, MAP_FIXED) == NULL)
+    gm_fatal("gomalloc: cannot return memory to the system\n");
+  errno = saved_errno;
+}
+
+bool sys_fault(uintptr_t start, size_t size) {
+  if (map_pages(start, size, PROT_NONE, MAP_FIXED) == NULL)
+    return false;
+  sys_state_change(start, size, SYS_MASK(SYS_PREPARED) | SYS_MASK(SYS_READY), SYS_RESERVED);
+  return true;
+}
+
+void sys_free(uintptr_t start, size_t size) {
+  sys_state_change(start, size, SYS_MASK(SYS_RESERVED) | SYS_MASK(SYS_PREPARED) | SYS_MASK(SYS_READY),
+                   SYS_NONE);
+  unmap_pages(start, size);
+}
