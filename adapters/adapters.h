@@ -1,0 +1,19 @@
+// adapters.h: every adapter's descriptor, for the registry. One line here, one in registry.c and one in
+// CMakeLists.txt is all that a new adapter file needs.
+#ifndef HEAPARENA_ADAPTERS_ADAPTERS_H
+#define HEAPARENA_ADAPTERS_ADAPTERS_H
+
+#include "adapters/registry.h"
+
+extern const ha_adapter ha_adapter_system;   // system.c: glibc
+extern const ha_adapter ha_adapter_gomalloc; // gomalloc.c: core/, our own
+extern const ha_adapter ha_adapter_mimalloc; // mimalloc.c
+extern const ha_adapter ha_adapter_jemalloc; // jemalloc.c
+extern const ha_adapter ha_adapter_tcmalloc; // tcmalloc.c: gperftools, minimal
+extern const ha_adapter ha_adapter_scudo;    // scudo.c: LLVM's, standalone
+extern const ha_adapter ha_adapter_tbb;      // tbb.c: oneTBB's scalable allocator, through its malloc proxy
+extern const ha_adapter ha_adapter_null;     // null.c: no work at all, the bound in time
+extern const ha_adapter ha_adapter_bump;     // bump.c: never frees
+extern const ha_adapter ha_adapter_template; // template.c: copy this one
+
+#endif
