@@ -1,0 +1,1 @@
+"""results: what heaparena wrote down, and how it is compared. Reads JSON only; starts no programs."""

@@ -1,0 +1,177 @@
+"""Two result files against each other: NEW/BASE per cell with intervals, and whether anything got worse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from results import stats, words
+from results.analysis import Analysis, Metric
+from results.stats import Estimate
+
+MACHINE_KEYS = ("cpu", "cores", "kernel", "libc", "thp", "governor")
+WORSE, BETTER, SAME = "regression", "improvement", "within the threshold, or not sure"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell that both files have."""
+
+    row: str
+    allocator: str
+    metric: Metric
+    base: float
+    new: float
+    estimate: Estimate
+    verdict: str
+
+
+@dataclass
+class Comparison:
+    threshold: float
+    lines: list[Line] = field(default_factory=list)
+    newly_failed: list[tuple[str, str]] = field(default_factory=list)
+    only_in_one: list[str] = field(default_factory=list)
+
+    @property
+    def regressions(self) -> list[Line]:
+        return [line for line in self.lines if line.verdict == WORSE]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "threshold": self.threshold,
+            "regressions": len(self.regressions),
+            "newly_failed": [{"row": row, "allocator": name} for row, name in self.newly_failed],
+            "only_in_one": self.only_in_one,
+            "cells": [
+                {
+                    "row": line.row,
+                    "allocator": line.allocator,
+                    "metric": line.metric.key,
+                    "base": line.base,
+                    "new": line.new,
+                    "unit": line.metric.unit,
+                    "ratio": line.estimate.ratio,
+                    "low": line.estimate.low,
+                    "high": line.estimate.high,
+                    "samples": line.estimate.count,
+                    "verdict": line.verdict,
+                }
+                for line in self.lines
+            ],
+        }
+
+    def summary(self) -> list[str]:
+        """The outcome in sentences."""
+        count, said = len(self.regressions), []
+        beyond = f"a whole 95 % interval beyond {self.threshold * 100:g} %"
+        said.append(
+            f"{count} of {len(self.lines)} comparisons are regressions ({beyond})."
+            if count
+            else f"No regression: none of {len(self.lines)} comparisons has {beyond}."
+        )
+        said += [f"Failed in NEW only: {row} / {name}." for row, name in self.newly_failed]
+        few = min((line.estimate.count for line in self.lines), default=0)
+        if self.lines and few < stats.LEAST_BLOCKS:
+            said.append(
+                f"Some cells have only {few} samples: their intervals are too narrow for what they promise; "
+                f"use at least {stats.LEAST_BLOCKS}, better 15."
+            )
+        if self.only_in_one:
+            said.append(f"Not compared, in one file only: {', '.join(self.only_in_one)}.")
+        return said
+
+    def _row(self, line: Line) -> list[str]:
+        mark = {WORSE: "▲ ", BETTER: "▼ "}.get(line.verdict, "")
+        return [
+            line.row,
+            line.allocator,
+            line.metric.title.lower(),
+            f"{words.number(line.base)} {line.metric.unit}",
+            f"{words.number(line.new)} {line.metric.unit}",
+            f"{line.estimate.ratio:.3f}",
+            f"[{line.estimate.low:.3f}, {line.estimate.high:.3f}]",
+            mark + line.verdict,
+        ]
+
+    HEADINGS = ("workload", "allocator", "metric", "base", "new", "new/base", "95 % interval", "verdict")
+
+    def as_markdown(self) -> str:
+        lines = ["| " + " | ".join(self.HEADINGS) + " |", "|---|---|---|--:|--:|--:|--:|---|"]
+        lines += [
+            "| " + " | ".join(text.replace("|", "\\|") for text in self._row(line)) + " |"
+            for line in self.lines
+        ]
+        return "\n".join([*self.summary(), "", *lines])
+
+    def show(self, console: Console) -> None:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for index, heading in enumerate(self.HEADINGS):
+            table.add_column(heading, justify="right" if 3 <= index <= 6 else "left", overflow="fold")
+        styles = {WORSE: "dark_orange", BETTER: "cyan"}
+        for line in self.lines:
+            table.add_row(
+                *(text.replace("[", "\\[") for text in self._row(line)), style=styles.get(line.verdict)
+            )
+        console.print(table)
+        for sentence in self.summary():
+            console.print(sentence, highlight=False, markup=False)
+
+
+def differences(base: Analysis, new: Analysis) -> list[str]:
+    """What makes the two files incomparable, as "kernel (a, b)"; empty if nothing does."""
+    found = []
+    for key in MACHINE_KEYS:
+        one, two = (side.ours["machine"].get(key) for side in (base, new))
+        if one != two:
+            found.append(f"machine {key} ({one}, {two})")
+    for key in ("scale", "seed"):
+        if base.ours[key] != new.ours[key]:
+            found.append(f"{key} ({base.ours[key]}, {new.ours[key]})")
+    for name, facts in base.ours["workloads"].items():
+        other = new.ours["workloads"].get(name)
+        if other is None:
+            continue
+        if facts.get("trace_sha256") != other.get("trace_sha256"):
+            found.append(f"trace of {name}")
+        elif facts["parameters"] != other["parameters"]:
+            found.append(f"parameters of {name}")
+    return found
+
+
+def _verdict(estimate: Estimate, threshold: float) -> str:
+    if estimate.low > 1 + threshold:
+        return WORSE
+    return BETTER if estimate.high < 1 / (1 + threshold) else SAME
+
+
+def compare(base: Analysis, new: Analysis, metrics: Sequence[Metric], threshold: float) -> Comparison:
+    """Every cell that both have. The two files' samples are independent, so ratios are of medians,
+    unpaired."""
+    found = Comparison(threshold)
+    names = base.contenders or base.named("bound")
+    for row in base.rows:
+        for name in names:
+            if (row, name) in new.bad and (row, name) not in base.bad:
+                found.newly_failed.append((row, name))
+            for metric in metrics:
+                old, now = (list(side.values(metric, row, name).values()) for side in (base, new))
+                estimate = stats.unpaired_ratio(now, old)
+                if estimate is not None:
+                    found.lines.append(
+                        Line(
+                            row,
+                            name,
+                            metric,
+                            stats.median(old),
+                            stats.median(now),
+                            estimate,
+                            _verdict(estimate, threshold),
+                        )
+                    )
+    one, two = ({key for key in side.good if key[1] in side.contenders} for side in (base, new))
+    found.only_in_one = sorted(f"{row}/{name}" for row, name in one ^ two if (row, name) not in new.bad)
+    return found

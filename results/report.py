@@ -1,0 +1,130 @@
+"""Writes the reports: one self-contained HTML page and the same content as Markdown."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import gzip
+import json
+from pathlib import Path
+from typing import Any, Sequence
+
+import jinja2
+import markupsafe
+
+from results import store, view, words
+from results.analysis import METRICS, Analysis
+
+TEMPLATES = Path(__file__).with_name("templates")
+DEBIAN_PLOTLY = Path("/usr/share/python3-plotly/plotly.js")
+
+
+def _breakable(text: str) -> markupsafe.Markup:
+    """A row's name, which a narrow page may break after / and trace:."""
+    return markupsafe.Markup(
+        str(markupsafe.escape(text)).replace("/", "/<wbr>").replace("trace:", "trace:<wbr>")
+    )
+
+
+def _environment() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+    )
+    made.filters["breakable"] = _breakable
+    return made
+
+
+@functools.lru_cache(maxsize=1)
+def _plotly_packed() -> str:
+    """Plotly's library, gzip in base64, for the page to unpack; empty if it is not installed (the page then
+    has its tables only)."""
+    try:
+        script = DEBIAN_PLOTLY.read_bytes()
+    except OSError:
+        try:
+            from plotly.offline import get_plotlyjs
+
+            script = get_plotlyjs().encode()
+        except (ImportError, OSError):
+            return ""
+    return base64.b64encode(gzip.compress(script, 6, mtime=0)).decode()
+
+
+def _script_json(data: Any) -> str:
+    """JSON that may stand inside a <script> element."""
+    return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _common(analysis: Analysis, baseline: str) -> dict[str, Any]:
+    """What both templates need."""
+    ours = analysis.ours
+    spots: dict[str, None] = {}
+    for metric in METRICS.values():
+        spots.update(dict.fromkeys(analysis.blind_spots(metric, baseline)))
+    floors = [
+        (metric.title, floor) for metric in METRICS.values() if (floor := analysis.overall_floor(metric))
+    ]
+    return {
+        "analysis": analysis,
+        "ours": ours,
+        "context": analysis.data["context"],
+        "baseline": baseline,
+        "words": words,
+        "metrics": list(METRICS.values()),
+        "sentences": [words.leader_sentence(analysis, metric, baseline) for metric in METRICS.values()],
+        "failed_sentence": words.failed_sentence(analysis),
+        "failures": analysis.failures(),
+        "leaders": view.leaders(analysis, baseline),
+        "limits": view.limits(analysis),
+        "blind_spots": list(spots),
+        "floors": floors,
+        "machine": view.machine(analysis),
+        "reproduce": view.reproduce(analysis),
+        "workloads": view.workloads(analysis),
+        "headings": view.headings(),
+    }
+
+
+def html(analysis: Analysis, baseline: str | None = None) -> str:
+    """The page as one string: styles, script, data and plot library inside."""
+    chosen = analysis.baseline(baseline)
+    common = _common(analysis, chosen)
+    heats = {metric.key: view.heat(analysis, metric, chosen) for metric in METRICS.values()}
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            **common,
+            heats=heats,
+            data=_script_json(view.page_data(analysis, chosen)),
+            plotly=_plotly_packed(),
+            style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+            script=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
+        )
+    )
+
+
+def markdown(analysis: Analysis, baseline: str | None = None) -> str:
+    chosen = analysis.baseline(baseline)
+    tables = []
+    for metric in METRICS.values():
+        cells = analysis.comparison(metric, chosen)
+        names = [*analysis.contenders, *analysis.named("bound")]
+        lines = [[row, *(words.cell(cells[row, name]) for name in names)] for row in analysis.rows]
+        tables.append({"title": metric.title, "names": names, "lines": lines})
+    return _environment().get_template("report.md.j2").render(**_common(analysis, chosen), tables=tables)
+
+
+def write(analysis: Analysis, out: Path, formats: Sequence[str], baseline: str | None = None) -> list[Path]:
+    """Writes report.html and/or report.md into `out`; returns their paths."""
+    makers = {"html": html, "md": markdown}
+    written = []
+    for name in formats:
+        path = out / f"report.{name}"
+        store.write_atomically(path, makers[name](analysis, baseline))
+        written.append(path)
+    return written

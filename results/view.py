@@ -1,0 +1,316 @@
+"""What the HTML page shows, as plain data: built here, laid out in templates/report.html.j2."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from results import stats, words
+from results.analysis import BOUND, METRICS, Analysis, Metric
+
+Json = dict[str, Any]
+
+# Up to this many ratios the page carries every choice of baseline; a larger table keeps the one it was made
+# for.
+MOST_RATIOS = 20_000
+# Up to this many samples the page shows each as a dot.
+MOST_DOTS = 40_000
+CODES = {
+    stats.FASTER: "l",
+    stats.SLOWER: "m",
+    words.FAILED: "f",
+    stats.TOO_FEW: "t",
+    stats.NO_DIFFERENCE: "n",
+}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def _packed(estimate: stats.Estimate | None) -> list[float] | None:
+    if estimate is None:
+        return None
+    return [_rounded(estimate.ratio), _rounded(estimate.low), _rounded(estimate.high), estimate.count]
+
+
+def page_data(analysis: Analysis, baseline: str) -> Json:
+    """The tables that the page's script sorts, filters and re-bases; everything is computed here, nothing
+    there."""
+    names = [*analysis.contenders, *analysis.named(BOUND)]
+    with_samples = [
+        name for name in analysis.contenders if any((row, name) in analysis.good for row in analysis.rows)
+    ]
+    total = len(analysis.rows) * len(names) * len(METRICS) * len(with_samples)
+    bases = with_samples if total <= MOST_RATIOS else []
+    bases = bases if baseline in bases else [baseline, *bases]
+    data: Json = {
+        "rows": analysis.rows,
+        "names": names,
+        "contenders": analysis.contenders,
+        "bases": bases,
+        "baseline": baseline,
+        "metrics": {},
+    }
+    for metric in METRICS.values():
+        entry: Json = {
+            "title": metric.title,
+            "unit": metric.unit,
+            "less": metric.less,
+            "more": metric.more,
+            "ratios": {},
+            "overall": {},
+        }
+        for base in bases:
+            cells = analysis.comparison(metric, base)
+            entry["ratios"][base] = [
+                [[_packed(cells[row, name].estimate), CODES[cells[row, name].verdict]] for name in names]
+                for row in analysis.rows
+            ]
+            lines = {line.allocator: line for line in analysis.overall(metric, base)}
+            entry["overall"][base] = [_packed(lines[name].estimate) for name in names]
+        cells = analysis.comparison(metric, baseline)
+        entry["medians"] = [[_median(cells[row, name].median) for name in names] for row in analysis.rows]
+        data["metrics"][metric.key] = entry
+    return data
+
+
+def _median(value: float | None) -> float | None:
+    return None if value is None else _rounded(value)
+
+
+def leaders(analysis: Analysis, baseline: str) -> list[Json]:
+    """The table under the first paragraph: one line per contender."""
+    by_metric = {
+        metric.key: {line.allocator: line for line in analysis.overall(metric, baseline)}
+        for metric in METRICS.values()
+    }
+    best = {metric.key: words.best_rows(analysis, metric, baseline) for metric in METRICS.values()}
+    first = next(iter(METRICS.values()))
+    ahead = {metric.key: words.together(analysis, metric, baseline)[0] for metric in METRICS.values()}
+    table = []
+    for line in analysis.overall(first, baseline):
+        name = line.allocator
+        if name not in analysis.contenders:
+            continue
+        columns = []
+        for metric in METRICS.values():
+            own = by_metric[metric.key][name]
+            columns.append(
+                {
+                    "text": words.overall(own),
+                    "ratio": own.estimate.ratio if own.estimate else None,
+                    "leads": name in ahead[metric.key],
+                    "better": own.better,
+                    "worse": own.worse,
+                    "best": best[metric.key][name],
+                    "part": "" if own.rows == own.of else f"{own.rows} of {own.of} workloads",
+                }
+            )
+        table.append(
+            {"name": name, "is_baseline": name == baseline, "failed": line.failed, "columns": columns}
+        )
+    return table
+
+
+def heat(analysis: Analysis, metric: Metric, baseline: str) -> list[Json]:
+    """The ratio table for the chosen baseline; the script redraws it for others."""
+    cells = analysis.comparison(metric, baseline)
+    table = []
+    for row in analysis.rows:
+        line = []
+        for name in analysis.contenders:
+            cell = cells[row, name]
+            line.append(
+                {
+                    "text": words.ratio(cell.estimate.ratio) if cell.estimate else words.cell(cell),
+                    "range": words.interval(cell.estimate) if cell.estimate else "",
+                    "mark": words.MARKS.get(cell.verdict, "") if cell.estimate else "",
+                    "tint": tint(cell.estimate.ratio) if cell.estimate else 0,
+                    "verdict": words.verdict(cell.verdict, metric),
+                    "ratio": cell.estimate.ratio if cell.estimate else "",
+                }
+            )
+        table.append({"row": row, "cells": line})
+    return table
+
+
+def tint(ratio: float) -> int:
+    """Colour step of a ratio: -4 (half and less) over 0 (the same) to 4 (twice and more)."""
+    for step, limit in enumerate((1.02, 1.1, 1.3, 1.7)):
+        if max(ratio, 1 / ratio) < limit:
+            return step if ratio > 1 else -step
+    return 4 if ratio > 1 else -4
+
+
+def limits(analysis: Analysis) -> Json:
+    """How far each contender is from what is possible: ratios to the bounds' time, and memory over live
+    bytes."""
+    bounds = [
+        name for name in analysis.named(BOUND) if any((row, name) in analysis.good for row in analysis.rows)
+    ]
+    table = []
+    for name in analysis.contenders:
+        distances = [analysis.against(METRICS["time"], name, bound) for bound in bounds]
+        live = [
+            [
+                over
+                for entry in analysis.good.get((row, name), {}).values()
+                if (over := _over_live(entry)) is not None
+            ]
+            for row in analysis.rows
+        ]
+        waste = stats.geometric_mean([stats.logarithms(row) for row in live])
+        table.append({"name": name, "distances": [_line(one) for one in distances], "memory": _line(waste)})
+    return {"bounds": bounds, "headings": [f"time over {name}" for name in bounds], "table": table}
+
+
+def _over_live(entry: Json) -> float | None:
+    live = entry.get("peak_live_bytes", 0)
+    return entry["memory_bytes"] / live if live > 0 and entry["memory_bytes"] > 0 else None
+
+
+def _line(estimate: stats.Estimate | None) -> str:
+    return f"{words.ratio(estimate.ratio)} {words.interval(estimate)}" if estimate else "-"
+
+
+COUNTERS = (
+    ("ops_per_second", "operations/s", 1.0),
+    ("cpu_seconds", "CPU s", 1.0),
+    ("peak_rss_bytes", "peak RSS, MiB", 2**-20),
+    ("peak_live_bytes", "peak live, MiB", 2**-20),
+    ("rss_over_live", "RSS over live", 1.0),
+    ("minor_faults", "minor faults", 1.0),
+    ("major_faults", "major faults", 1.0),
+)
+
+
+def workloads(analysis: Analysis) -> list[Json]:
+    """One section per row: what it is, the samples as dots, the counters as a table."""
+    dots = analysis.sample_count() <= MOST_DOTS
+    sections = []
+    for row in analysis.rows:
+        facts = analysis.ours["workloads"].get(analysis.workload_of[row], {})
+        names = [
+            name for name in analysis.kinds if (row, name) in analysis.good or (row, name) in analysis.bad
+        ]
+        floors = {metric.title: analysis.floor(metric, row) for metric in METRICS.values()}
+        sections.append(
+            {
+                "row": row,
+                "summary": facts.get("summary", ""),
+                "explain": facts.get("explain", ""),
+                "spec": facts.get("spec", ""),
+                "floors": [
+                    f"{title.lower()} {(floor - 1) * 100:.1f} %" for title, floor in floors.items() if floor
+                ],
+                "strips": [_strip(analysis, metric, row, names) for metric in METRICS.values()]
+                if dots
+                else [],
+                "counters": [_counters(analysis, row, name) for name in names],
+                "command": analysis.repeat_command(row, analysis.ours["baseline"]) if names else "",
+            }
+        )
+    return sections
+
+
+def _strip(analysis: Analysis, metric: Metric, row: str, names: list[str]) -> Json:
+    """Dots of one row in one metric, as percentages of the strip's width, from 0 to the largest contender's
+    value.
+
+    A limit beyond that scale (bump's memory) gets an arrow: it must not squeeze the contenders together.
+    """
+    values = {name: list(analysis.values(metric, row, name).values()) for name in names}
+    shown = [max(found) for name, found in values.items() if found and analysis.kinds[name] != BOUND]
+    most = max(shown or [max(found) for found in values.values() if found], default=1.0)
+    lanes = []
+    for name, found in values.items():
+        if found:
+            middle = stats.median(found)
+            dots = [round(100 * value / most, 2) for value in found if value <= most]
+            lanes.append(
+                {
+                    "name": name,
+                    "kind": analysis.kinds[name],
+                    "median": words.number(middle),
+                    "dots": dots,
+                    "count": len(found),
+                    "centre": round(100 * middle / most, 2),
+                    "beyond": middle > most,
+                }
+            )
+    return {
+        "title": metric.title,
+        "unit": metric.unit,
+        "most": words.number(most),
+        "half": words.number(most / 2),
+        "lanes": lanes,
+    }
+
+
+def _counters(analysis: Analysis, row: str, name: str) -> Json:
+    entries = list(analysis.good.get((row, name), {}).values())
+    columns = []
+    for metric in METRICS.values():
+        values = list(analysis.values(metric, row, name).values())
+        columns.append(
+            f"{words.number(stats.median(values))} ({words.number(min(values))}–{words.number(max(values))})"
+            if values
+            else "-"
+        )
+    for key, _, factor in COUNTERS:
+        values = [entry[key] * factor for entry in entries if isinstance(entry.get(key), (int, float))]
+        columns.append(words.number(stats.median(values)) if values else "-")
+    return {
+        "name": name,
+        "kind": analysis.kinds[name],
+        "samples": len(entries),
+        "columns": columns,
+        "failed": len(analysis.bad.get((row, name), [])),
+    }
+
+
+def headings() -> list[str]:
+    return [f"{metric.title.lower()}, {metric.unit} (range)" for metric in METRICS.values()] + [
+        title for _, title, _ in COUNTERS
+    ]
+
+
+def machine(analysis: Analysis) -> list[tuple[str, str]]:
+    """Machine facts as label and text."""
+    facts, load = analysis.ours["machine"], analysis.ours.get("load", {})
+    lines = [
+        (
+            "CPU",
+            f"{facts['cpu']}, {facts.get('usable_cores', facts['cores'])} of {facts['cores']} cores used",
+        ),
+        ("caches", ", ".join(facts.get("caches", [])) or "unknown"),
+        ("memory", f"{facts.get('memory_bytes', 0) / 2**30:.1f} GiB"),
+        ("kernel", facts["kernel"]),
+        ("C library", facts.get("libc", "unknown")),
+        ("transparent huge pages", facts.get("thp", "unknown")),
+        ("frequency governor", facts.get("governor", "unknown")),
+        ("NUMA nodes", str(facts.get("numa_nodes", 1))),
+        ("address randomisation", facts.get("aslr", "unknown")),
+    ]
+    if "before" in load:
+        lines.append(("load before", f"{load['before']['load_avg'][0]:.2f}"))
+    if "after" in load:
+        lines.append(
+            (
+                "load after",
+                f"{load['after']['load_avg'][0]:.2f}; {load.get('steal_percent', 0):g} % of CPU time stolen",
+            )
+        )
+    return lines
+
+
+def reproduce(analysis: Analysis) -> list[str]:
+    """The commands that made these results."""
+    commit = (analysis.ours.get("commit") or "").removesuffix("-dirty")
+    commands = [f"git checkout {commit[:12]}"] if commit else []
+    return [
+        *commands,
+        "cmake --preset release && cmake --build --preset release",
+        shlex.join(["scripts/" + analysis.ours["command"][0], *analysis.ours["command"][1:]]),
+    ]

@@ -1,0 +1,150 @@
+"""Numbers and verdicts in words, and the sentences at the top of a report. Shared by all formats."""
+
+from __future__ import annotations
+
+from results import stats
+from results.analysis import Analysis, Cell, Metric, Overall
+from results.stats import Estimate
+
+FAILED = "failed"
+MARKS = {stats.FASTER: "▼", stats.SLOWER: "▲", FAILED: "✗"}
+LEGEND = (
+    "▼ less and ▲ more than the baseline: interval, corrected test and noise floor agree; "
+    "no mark: no difference shown; ✗ samples failed"
+)
+
+
+def ratio(value: float) -> str:
+    """Three significant digits, as far as a ratio needs them."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def interval(estimate: Estimate) -> str:
+    return f"[{ratio(estimate.low)}, {ratio(estimate.high)}]"
+
+
+def number(value: float | None) -> str:
+    """A quantity with about three digits."""
+    if value is None:
+        return "-"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
+
+
+def cell(entry: Cell, brackets: bool = True) -> str:
+    """A cell of a ratio table: 0.87 [0.85, 0.90] and a mark."""
+    if entry.estimate is None:
+        return MARKS[FAILED] + " failed" if entry.failed else "-"
+    text = ratio(entry.estimate.ratio) + (f" {interval(entry.estimate)}" if brackets else "")
+    mark = MARKS.get(entry.verdict)
+    return f"{text} {mark}" if mark else text
+
+
+def overall(line: Overall) -> str:
+    return f"{ratio(line.estimate.ratio)} {interval(line.estimate)}" if line.estimate else "-"
+
+
+def verdict(said: str, metric: Metric) -> str:
+    """A verdict in the metric's own words."""
+    return {stats.FASTER: metric.less, stats.SLOWER: metric.more}.get(said, said)
+
+
+def change(value: float, metric: Metric, other: str) -> str:
+    """12 % less time than system, 2.3 times the memory of system, ..."""
+    title = metric.title.lower()
+    if value >= 2:
+        return f"{ratio(value)} times the {title} of {other}"
+    if abs(value - 1) < 0.0005:
+        return f"as much {title} as {other}"
+    digits = 0 if abs(value - 1) >= 0.1 else 1
+    said = metric.less if value < 1 else metric.more
+    return f"{abs(1 - value) * 100:.{digits}f}\N{NO-BREAK SPACE}% {said} than {other}"
+
+
+def percent_range(estimate: Estimate) -> str:
+    """The interval as changes: −15.0 to −8.1 %."""
+    return f"{(estimate.low - 1) * 100:+.1f} to {(estimate.high - 1) * 100:+.1f}\N{NO-BREAK SPACE}%".replace(
+        "-", "−"
+    )
+
+
+def listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def together(analysis: Analysis, metric: Metric, baseline: str) -> tuple[list[str], str, Estimate | None]:
+    """The leaders: the first over all rows and everybody who cannot be told from it. The next. First/next."""
+    ranked = [
+        line
+        for line in analysis.overall(metric, baseline)
+        if line.allocator in analysis.contenders
+        and line.estimate
+        and line.rows == line.of
+        and not line.failed
+    ]
+    if not ranked:
+        return [], "", None
+    floor = analysis.overall_floor(metric) or 1.0
+    first = ranked[0].allocator
+    leaders, following, gap = [first], "", None
+    for line in ranked[1:]:
+        estimate = analysis.against(metric, first, line.allocator)
+        if estimate and not (estimate.high < 1 and estimate.ratio < 1 / floor):
+            leaders.append(line.allocator)
+        elif gap is None:
+            following, gap = line.allocator, estimate
+    return leaders, following, gap
+
+
+def leader_sentence(analysis: Analysis, metric: Metric, baseline: str) -> str:
+    """Who leads in one metric, by how much, how sure; or that it cannot be said."""
+    title = metric.title
+    if len(analysis.contenders) < 2:
+        return f"{title}: only one contender, so there is nothing to lead."
+    if analysis.least_blocks() < stats.LEAST_BLOCKS:
+        return f"{title}: too few samples to say who leads."
+    leaders, following, gap = together(analysis, metric, baseline)
+    if not leaders:
+        return f"{title}: no contender finished every workload, so nobody leads overall."
+    count = len(analysis.rows)
+    where = f"over {count} workloads" if count > 1 else "in the one workload"
+    lines = {line.allocator: line for line in analysis.overall(metric, baseline)}
+    if len(leaders) > 1:
+        ratios = sorted(one.ratio for name in leaders if (one := lines[name].estimate) and name != baseline)
+        span = " to ".join(dict.fromkeys((ratio(ratios[0]), ratio(ratios[-1]))))
+        return (
+            f"{title}: {listed(leaders)} lead {where} and cannot be told apart "
+            f"({span} times the {title.lower()} of {baseline})."
+        )
+    said = [f"{title}: {leaders[0]} leads {where}"]
+    mine = lines[leaders[0]].estimate
+    if leaders[0] != baseline and mine:
+        said.append(f", {change(mine.ratio, metric, baseline)} ({percent_range(mine)})")
+    if gap and following != baseline:
+        said.append(f"; {change(gap.ratio, metric, 'the next, ' + following)} ({percent_range(gap)})")
+    return "".join(said) + "."
+
+
+def best_rows(analysis: Analysis, metric: Metric, baseline: str) -> dict[str, int]:
+    """How many rows each contender has the least median in."""
+    cells = analysis.comparison(metric, baseline)
+    wins = dict.fromkeys(analysis.contenders, 0)
+    for row in analysis.rows:
+        medians = {
+            name: median for name in analysis.contenders if (median := cells[row, name].median) is not None
+        }
+        if medians:
+            wins[min(medians, key=lambda name: medians[name])] += 1
+    return wins
+
+
+def failed_sentence(analysis: Analysis) -> str | None:
+    failed = sorted({allocator for _, allocator in analysis.bad})
+    if not failed:
+        return None
+    count = sum(len(entries) for entries in analysis.bad.values())
+    samples = "1 sample" if count == 1 else f"{count} samples"
+    return f"{samples} failed ({listed(failed)}); a contender with failures is not ranked."

@@ -1,0 +1,59 @@
+"""heaparena report: writes the report of a result file anew, for example with another baseline."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+from cli import screen
+from cli.entries import split_list
+from cli.errors import EXIT_GOOD, UserError, unknown
+from results import report, store, terminal
+from results.analysis import Analysis
+
+FORMATS = ("html", "md", "terminal")
+
+EXAMPLES = """examples:
+  heaparena report results/latest
+  heaparena report results/latest --baseline mimalloc --format terminal
+  heaparena report results.json --format html,md --out /tmp/report"""
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="write the report of a result file",
+        epilog=EXAMPLES,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("results", metavar="RESULTS.json|DIR")
+    parser.add_argument("--baseline", metavar="NAME", help="what ratios refer to (default: that of the run)")
+    parser.add_argument(
+        "--format", action="append", metavar="F,...", help="html, md, terminal (default: all)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: the folder of the result file")
+    parser.set_defaults(handle=handle)
+
+
+def handle(arguments: argparse.Namespace) -> int:
+    formats = split_list(arguments.format) or list(FORMATS)
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown("report format", name, FORMATS)
+    analysis = Analysis(store.load(arguments.results))
+    analysis.baseline(arguments.baseline)
+    out = arguments.out or store.result_path(arguments.results).parent
+    if "terminal" in formats:
+        terminal.show(analysis, screen.tables(), arguments.baseline)
+    files = tuple(name for name in formats if name != "terminal")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        written = report.write(analysis, out, files, arguments.baseline)
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {error.strerror}; choose another folder") from None
+    for path in written:
+        print(path)
+    return EXIT_GOOD

@@ -1,0 +1,439 @@
+// recorder.c: libheaparena-record.so, preloaded into a program to record what it does with its heap.
+//
+// It stands before the program's malloc, whichever that is (RTLD_NEXT: also another preloaded allocator),
+// forwards every call, and notes it in the calling thread's own chunk of the spool (trace_spool.h). No lock
+// and no shared word is written on the way. Threads and processes are followed: pthread_create and
+// pthread_join are noted, a forked child begins a record of its own, an executed program too (the environment
+// is kept).
+//
+// Not seen: programs linked statically; memory from mmap or a program's private allocator; C++ operators that
+// an allocator library defines itself. A signal handler that allocates (which POSIX forbids) is recorded,
+// unless it interrupts the taking of a new chunk: then its event is counted as lost.
+#include "workloads/trace_record.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+typedef struct next_functions {
+  void *(*malloc)(size_t);
+  void *(*calloc)(size_t, size_t);
+  void *(*realloc)(void *, size_t);
+  void (*free)(void *);
+  void (*free_sized)(void *, size_t);
+  void (*free_aligned_sized)(void *, size_t, size_t);
+  void *(*aligned_alloc)(size_t, size_t);
+  int (*posix_memalign)(void **, size_t, size_t);
+  void *(*memalign)(size_t, size_t);
+  void *(*valloc)(size_t);
+  void *(*pvalloc)(size_t);
+  int (*malloc_trim)(size_t);
+  int (*pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+  int (*pthread_join)(pthread_t, void **);
+  void (*exit_now)(int);
+  int (*execve)(const char *, char *const[], char *const[]);
+  int (*execvpe)(const char *, char *const[], char *const[]);
+  int (*fexecve)(int, char *const[], char *const[]);
+} next_functions;
+
+static next_functions next;
+static enum { UNRESOLVED, RESOLVING, RESOLVED } state;
+static pthread_key_t end_key;
+
+// ---- Before the next malloc is known
+// --------------------------------------------------------------------------- dlsym may allocate while it
+// looks for malloc: it is served from here. Such blocks are never given back.
+
+static _Alignas(16) unsigned char early[16384];
+static size_t early_used;
+
+static void *early_alloc(size_t size) {
+  size_t bytes = (size + 15) & ~(size_t)15;
+  if (bytes < size || bytes > sizeof early - early_used)
+    return NULL;
+  void *block = early + early_used;
+  early_used += bytes;
+  return block;
+}
+
+static bool is_early(const void *block) {
+  return (uintptr_t)block - (uintptr_t)early < sizeof early;
+}
+
+static void thread_ends(void *rounds);
+
+// ISO C has no conversion between object and function pointers; POSIX has, for dlsym.
+#define FIND(member, name)                                                                                   \
+  do {                                                                                                       \
+    void *found_ = dlsym(RTLD_NEXT, name);                                                                   \
+    memcpy(&next.member, &found_, sizeof found_);                                                            \
+  } while (0)
+
+// Once per process, in its first thread.
+static void resolve(void) {
+  if (state != UNRESOLVED)
+    return;
+  state = RESOLVING;
+  FIND(malloc, "malloc");
+  FIND(calloc, "calloc");
+  FIND(realloc, "realloc");
+  FIND(free, "free");
+  FIND(free_sized, "free_sized");
+  FIND(free_aligned_sized, "free_aligned_sized");
+  FIND(aligned_alloc, "aligned_alloc");
+  FIND(posix_memalign, "posix_memalign");
+  FIND(memalign, "memalign");
+  FIND(valloc, "valloc");
+  FIND(pvalloc, "pvalloc");
+  FIND(malloc_trim, "malloc_trim");
+  FIND(pthread_create, "pthread_create");
+  FIND(pthread_join, "pthread_join");
+  FIND(exit_now, "_exit");
+  FIND(execve, "execve");
+  FIND(execvpe, "execvpe");
+  FIND(fexecve, "fexecve");
+  pthread_key_create(&end_key, thread_ends);
+  record_start();
+  state = RESOLVED;
+}
+
+// True when the next functions may be called.
+static inline bool ready(void) {
+  if (__builtin_expect(state == RESOLVED, 1))
+    return true;
+  resolve();
+  return state == RESOLVED;
+}
+
+__attribute__((constructor)) static void constructor(void) {
+  resolve();
+}
+__attribute__((destructor)) static void destructor(void) {
+  record_ended(HA_ENDED_EXIT);
+}
+
+// ---- The malloc family
+// -----------------------------------------------------------------------------------------
+
+static unsigned log2_ceiling(size_t alignment) {
+  return alignment <= 1 ? 0 : 64 - (unsigned)__builtin_clzl(alignment - 1);
+}
+
+EXPORT void *malloc(size_t size) {
+  if (!ready())
+    return early_alloc(size);
+  void *block = next.malloc(size);
+  record_event(HA_RAW_MALLOC, block, 0, size);
+  return block;
+}
+
+EXPORT void *calloc(size_t nmemb, size_t size) {
+  size_t product;
+  if (__builtin_mul_overflow(nmemb, size, &product))
+    product = SIZE_MAX; // the next calloc fails
+  if (!ready())
+    return early_alloc(product); // fresh: zero
+  void *block = next.calloc(nmemb, size);
+  record_event(HA_RAW_CALLOC, block, 0, product);
+  return block;
+}
+
+EXPORT void free(void *ptr) {
+  if (ptr == NULL || is_early(ptr) || !ready())
+    return;
+  record_event(HA_RAW_FREE, ptr, 0, 0);
+  next.free(ptr);
+}
+
+static void *leave_early(const void *block, size_t size) {
+  void *moved = malloc(size);
+  size_t most = sizeof early - (size_t)((const unsigned char *)block - early);
+  if (moved != NULL)
+    memcpy(moved, block, size < most ? size : most);
+  return moved;
+}
+
+EXPORT void *realloc(void *ptr, size_t size) {
+  if (ptr == NULL)
+    return malloc(size);
+  if (is_early(ptr) || !ready())
+    return leave_early(ptr, size);
+  // The old ptr may be another thread's before we return, the new one was perhaps another's a moment ago.
+  record_event(HA_RAW_REALLOC_BEGIN, ptr, 0, 0);
+  void *moved = next.realloc(ptr, size);
+  record_event(HA_RAW_REALLOC_END, moved, 0, size);
+  return moved;
+}
+
+EXPORT void *reallocarray(void *ptr, size_t nmemb, size_t size) {
+  size_t product;
+  if (__builtin_mul_overflow(nmemb, size, &product)) {
+    record_event(HA_RAW_REALLOC_BEGIN, ptr, 0, 0);
+    record_event(HA_RAW_REALLOC_END, NULL, 0, SIZE_MAX);
+    errno = ENOMEM;
+    return NULL;
+  }
+  // Not the next reallocarray: the C library's calls realloc by name, which is ours, and would be noted
+  // twice.
+  return realloc(ptr, product);
+}
+
+EXPORT void *aligned_alloc(size_t alignment, size_t size) {
+  if (!ready())
+    return NULL;
+  void *block = next.aligned_alloc(alignment, size);
+  record_event(HA_RAW_ALIGNED_ALLOC, block, log2_ceiling(alignment), size);
+  return block;
+}
+
+EXPORT void *memalign(size_t alignment, size_t size) {
+  if (!ready())
+    return NULL;
+  void *block = next.memalign(alignment, size);
+  record_event(HA_RAW_ALIGNED_ALLOC, block, log2_ceiling(alignment), size);
+  return block;
+}
+
+EXPORT int posix_memalign(void **memptr, size_t alignment, size_t size) {
+  if (!ready())
+    return ENOMEM;
+  int error = next.posix_memalign(memptr, alignment, size);
+  if (error != EINVAL) // a wrong alignment is no request that an allocator could serve
+    record_event(HA_RAW_POSIX_MEMALIGN, error == 0 ? *memptr : NULL, log2_ceiling(alignment), size);
+  return error;
+}
+
+EXPORT void *valloc(size_t size) {
+  if (!ready())
+    return NULL;
+  void *block = next.valloc(size);
+  record_event(HA_RAW_ALIGNED_ALLOC, block, 12, size);
+  return block;
+}
+
+EXPORT void *pvalloc(size_t size) {
+  if (!ready())
+    return NULL;
+  void *block = next.pvalloc(size);
+  record_event(HA_RAW_ALIGNED_ALLOC, block, 12, (size + 4095) & ~(size_t)4095);
+  return block;
+}
+
+EXPORT void free_sized(void *block, size_t size);
+EXPORT void free_sized(void *block, size_t size) {
+  if (block == NULL || is_early(block) || !ready())
+    return;
+  record_event(HA_RAW_FREE_SIZED, block, 0, size);
+  if (next.free_sized != NULL)
+    next.free_sized(block, size);
+  else
+    next.free(block);
+}
+
+EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size);
+EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size) {
+  if (block == NULL || is_early(block) || !ready())
+    return;
+  record_event(HA_RAW_FREE_SIZED, block, log2_ceiling(alignment), size);
+  if (next.free_aligned_sized != NULL)
+    next.free_aligned_sized(block, alignment, size);
+  else
+    next.free(block);
+}
+
+EXPORT int malloc_trim(size_t pad) {
+  if (!ready() || next.malloc_trim == NULL)
+    return 0;
+  record_event(HA_RAW_PURGE, NULL, 0, 0);
+  return next.malloc_trim(pad);
+}
+
+// ---- Threads
+// ---------------------------------------------------------------------------------------------------
+
+// What a new thread must be told. Its slot is free again once the thread has read it.
+typedef struct birth {
+  _Atomic bool taken;
+  uint32_t token;
+  uint64_t process;
+  void *(*routine)(void *);
+  void *argument;
+} birth;
+
+static birth births[1024];
+static _Atomic uint32_t birth_hint;
+
+static birth *take_birth(void) {
+  for (;;) {
+    for (unsigned tries = 0; tries < 1024; tries++) {
+      birth *one = &births[atomic_fetch_add_explicit(&birth_hint, 1, memory_order_relaxed) % 1024];
+      bool expected = false;
+      if (atomic_compare_exchange_strong(&one->taken, &expected, true))
+        return one;
+    }
+    sched_yield(); // a thousand threads made and not yet begun: they will
+  }
+}
+
+static void *begin_thread(void *argument) {
+  birth *own = argument;
+  void *(*routine)(void *) = own->routine;
+  void *program_argument = own->argument;
+  record_tls.process = own->process;
+  record_tls.named = true;
+  __atomic_store_n(&record_tls.token, own->token, __ATOMIC_RELEASE);
+  atomic_store(&own->taken, false);
+  pthread_setspecific(end_key, (void *)1);
+  return routine(program_argument);
+}
+
+// Keys' destructors run in up to PTHREAD_DESTRUCTOR_ITERATIONS rounds, and others' may free: be there in the
+// last.
+static void thread_ends(void *rounds) {
+  if ((uintptr_t)rounds < PTHREAD_DESTRUCTOR_ITERATIONS)
+    pthread_setspecific(end_key, (void *)((uintptr_t)rounds + 1));
+  else
+    record_close_thread();
+}
+
+EXPORT int pthread_create(pthread_t *newthread, const pthread_attr_t *attr, void *(*start_routine)(void *),
+                          void *arg) {
+  if (!ready())
+    return EAGAIN;
+  record_begin();
+  record_threaded = true;
+  birth *child = take_birth();
+  child->routine = start_routine;
+  child->argument = arg;
+  child->token = record_next_token();
+  child->process = record_process();
+  record_event_at(record_stamp(), HA_RAW_SPAWN, child->token, 0);
+  int error = next.pthread_create(newthread, attr, begin_thread, child);
+  if (error != 0)
+    atomic_store(&child->taken, false);
+  return error;
+}
+
+// A thread's token is in its thread-local storage, which glibc keeps at a fixed distance from its pthread_t
+// until it is joined. 0 if the thread did not begin yet or was not made here.
+static uint32_t token_of(pthread_t thread) {
+  ptrdiff_t distance = (char *)&record_tls.token - (char *)pthread_self();
+  return __atomic_load_n((uint32_t *)((char *)thread + distance), __ATOMIC_ACQUIRE);
+}
+
+EXPORT int pthread_join(pthread_t th, void **thread_return) {
+  if (!ready())
+    return EINVAL;
+  uint32_t token = token_of(th);
+  for (unsigned tries = 0; token == 0 && tries < 100; tries++) {
+    sched_yield();
+    token = token_of(th);
+  }
+  int error = next.pthread_join(th, thread_return);
+  if (error == 0 && token != 0)
+    record_event_at(record_stamp(), HA_RAW_JOIN, token, 0);
+  return error;
+}
+
+// ---- Ends
+// ------------------------------------------------------------------------------------------------------
+
+EXPORT void _exit(int status) {
+  if (ready())
+    record_ended(HA_ENDED_EXIT);
+  for (;;)
+    next.exit_now(status);
+}
+
+EXPORT void _Exit(int status) {
+  _exit(status);
+}
+
+// A program image that executes another one has ended well. If the call fails it goes on.
+#define EXECUTE(call)                                                                                        \
+  do {                                                                                                       \
+    if (!ready())                                                                                            \
+      return -1;                                                                                             \
+    record_ended(HA_ENDED_EXEC);                                                                             \
+    int result_ = (call);                                                                                    \
+    record_ended(HA_ENDED_NOT);                                                                              \
+    return result_;                                                                                          \
+  } while (0)
+
+EXPORT int execve(const char *path, char *const argv[], char *const envp[]) {
+  EXECUTE(next.execve(path, argv, envp));
+}
+EXPORT int execv(const char *path, char *const argv[]) {
+  EXECUTE(next.execve(path, argv, environ));
+}
+EXPORT int execvp(const char *file, char *const argv[]) {
+  EXECUTE(next.execvpe(file, argv, environ));
+}
+EXPORT int execvpe(const char *file, char *const argv[], char *const envp[]) {
+  EXECUTE(next.execvpe(file, argv, envp));
+}
+EXPORT int fexecve(int fd, char *const argv[], char *const envp[]) {
+  EXECUTE(next.fexecve(fd, argv, envp));
+}
+
+// execl and its like: the arguments that follow the first are gathered on the stack, as many as there are.
+static size_t count_arguments(va_list list) {
+  size_t count = 1;
+  while (va_arg(list, char *) != NULL)
+    count++;
+  return count;
+}
+
+// Fills arguments[0 .. count], the last one NULL, and leaves *list behind it.
+static void gather(char **arguments, size_t count, const char *first, va_list *list) {
+  memcpy(&arguments[0], &first, sizeof first); // execv's arguments are not const, execl's are
+  for (size_t i = 1; i <= count; i++)
+    arguments[i] = va_arg(*list, char *);
+}
+
+EXPORT int execl(const char *path, const char *arg, ...) {
+  va_list list;
+  va_start(list, arg);
+  size_t count = count_arguments(list);
+  va_end(list);
+  char *arguments[count + 1];
+  va_start(list, arg);
+  gather(arguments, count, arg, &list);
+  va_end(list);
+  return execv(path, arguments);
+}
+
+EXPORT int execlp(const char *file, const char *arg, ...) {
+  va_list list;
+  va_start(list, arg);
+  size_t count = count_arguments(list);
+  va_end(list);
+  char *arguments[count + 1];
+  va_start(list, arg);
+  gather(arguments, count, arg, &list);
+  va_end(list);
+  return execvp(file, arguments);
+}
+
+EXPORT int execle(const char *path, const char *arg, ...) {
+  va_list list;
+  va_start(list, arg);
+  size_t count = count_arguments(list);
+  va_end(list);
+  char *arguments[count + 1];
+  va_start(list, arg);
+  gather(arguments, count, arg, &list);
+  char *const *environment = va_arg(list, char *const *);
+  va_end(list);
+  return execve(path, arguments, environment);
+}

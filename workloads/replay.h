@@ -1,0 +1,125 @@
+// replay.h: what the replayer's files share: the program that a trace is compiled into (replay_compile.c),
+// which replay.c executes at full speed on the recorded threads, and replay_verify.c step by step with every
+// check.
+//
+// Objects become slots. An object that only one recorded thread ever touches gets a slot of that thread, used
+// again as soon as the object is freed. An object that crosses threads gets a slot of its own with a turn
+// counter: the operations on it are split into turns, one per thread that has it; a thread waits only at the
+// first operation of a turn, and lets the next one go on after its last. Everything else runs unordered, as
+// it did when recorded.
+#ifndef HEAPARENA_WORKLOADS_REPLAY_H
+#define HEAPARENA_WORKLOADS_REPLAY_H
+
+#include "workloads/trace.h"
+#include "workloads/workload.h"
+
+// One operation in memory, 16 bytes. `meta`, from the low bits: kind (4), STEP_* flags (4), alignment log2
+// (6), and 18 bits that are the turn of a shared slot, or for a REALLOC of a thread's own slot the old size
+// (step_pages).
+typedef struct replay_step {
+  uint64_t size;
+  uint32_t slot; // or the other thread of SPAWN and JOIN
+  uint32_t meta;
+} replay_step;
+
+enum {
+  STEP_KIND = 0x0f,
+  STEP_FAILED = 0x10,
+  STEP_SHARED = 0x20,
+  STEP_PLAIN =
+      STEP_KIND | STEP_FAILED | STEP_SHARED, // what the fast loop switches on: the rest 0 for most steps
+  STEP_WAIT = 0x40,                          // wait until the slot's turn has come
+  STEP_PUBLISH = 0x80,                       // the turn ends after this step
+  STEP_ALIGN_SHIFT = 8,
+  STEP_EXTRA_SHIFT = 14,
+  STEP_EXTRA_MAX = (1 << 18) - 1,
+};
+
+static inline unsigned step_kind(const replay_step *step) {
+  return step->meta & STEP_KIND;
+}
+static inline size_t step_alignment(const replay_step *step) {
+  return (size_t)1 << (step->meta >> STEP_ALIGN_SHIFT & 63);
+}
+static inline uint32_t step_turn(const replay_step *step) {
+  return step->meta >> STEP_EXTRA_SHIFT;
+}
+
+// Pages that a block of `size` bytes fills, rounded down to 14 significant bits, as 18 bits; and back.
+static inline uint32_t step_pack_pages(uint64_t size) {
+  uint64_t pages = size / 4096;
+  unsigned shift = 0;
+  for (; pages >> shift >= 1u << 14 && shift < 15; shift++) {
+  }
+  pages >>= shift;
+  return (uint32_t)(pages >= 1u << 14 ? 0 : pages) | shift << 14;
+}
+static inline uint64_t step_pages(const replay_step *step) {
+  uint32_t packed = step->meta >> STEP_EXTRA_SHIFT;
+  return (uint64_t)(packed & ((1u << 14) - 1)) << (packed >> 14);
+}
+
+typedef struct replay_shared {
+  void *block;
+  _Atomic uint32_t turn;
+} replay_shared;
+
+typedef struct replay_thread {
+  replay_step *steps;
+  uint64_t step_count;
+  uint64_t operations;  // steps that go to the allocator
+  uint64_t first, last; // numbers of its first and last operation in the trace
+  uint64_t checksum;    // ha_trace_checksum over its operations
+  void **slots;
+  uint32_t slot_count;
+  uint32_t lane;
+  bool spawned; // waits for a SPAWN before it begins
+  _Atomic uint32_t begun, ended;
+} replay_thread;
+
+// Consecutive operations of one thread in the trace's order.
+typedef struct replay_turn {
+  uint32_t thread, steps;
+} replay_turn;
+
+typedef enum replay_touch { TOUCH_NONE, TOUCH_ENDS, TOUCH_PAGES, TOUCH_WHOLE } replay_touch;
+
+typedef struct replay_program {
+  ha_run *run;
+  const char *file;
+  ha_trace_totals totals;
+  replay_thread *threads;
+  uint32_t thread_count;
+  replay_shared *shared;
+  uint32_t shared_count;
+  replay_turn *turns; // the trace's order: for serial execution only
+  uint64_t turn_count;
+  void ***survivors; // addresses of the slots of objects that were never freed
+  uint64_t survivor_count;
+  uint32_t *lane_threads; // recorded threads sorted by lane, then by first operation
+  uint32_t *lane_starts;  // lane_count + 1 positions in lane_threads
+  uint32_t lane_count;
+  replay_touch touch;
+  bool serial;
+  uint64_t substituted; // operations that another one stands in for, because the allocator lacks them
+  unsigned rounds;
+  _Atomic uint32_t stop;           // an operation failed: everybody leaves
+  _Atomic uint32_t waiting, round; // barrier between rounds
+  const char *curve;               // verification's verdict, NULL without one
+  uint64_t verified_checksum;
+} replay_program;
+
+// Decodes run's trace twice (what crosses threads must be known before slots are given) and fills *program,
+// whose file, run and serial are set. False after ha_fail().
+bool replay_compile(replay_program *program);
+
+// Operations that the allocator has, or the documented substitute: aligned_alloc <-> posix_memalign,
+// free_sized -> free, free_aligned_sized -> free. `alignment` is a power of two.
+void *replay_aligned(const ha_alloc *alloc, unsigned kind, size_t alignment, size_t size);
+void replay_free_sized(const ha_alloc *alloc, void *block, size_t alignment, size_t size);
+
+// Executes the whole program on the calling thread in the trace's order, with every block filled and checked,
+// and the totals counted anew. Returns NULL or what failed.
+const char *replay_verify(replay_program *program, ha_tally *tally);
+
+#endif

@@ -1,0 +1,70 @@
+# trace.cmake: traces: the format, the replayer, the recorder, the collector and its tool, and their tests.
+# Included by CMakeLists.txt, which has found jansson and zstd.
+set(trace_dir "${CMAKE_CURRENT_LIST_DIR}")
+
+# The format: reader and writer.
+add_library(heaparena_trace STATIC
+  ${trace_dir}/trace_check.c
+  ${trace_dir}/trace_codec.c
+  ${trace_dir}/trace_map.c
+  ${trace_dir}/trace_read.c
+  ${trace_dir}/trace_write.c)
+target_link_libraries(heaparena_trace PUBLIC heaparena_options PRIVATE PkgConfig::ZSTD)
+
+# The workload `trace`. It calls the services of workload.h, which the program that links it has (services.c).
+add_library(heaparena_replay STATIC
+  ${trace_dir}/replay.c
+  ${trace_dir}/replay_compile.c
+  ${trace_dir}/replay_verify.c)
+target_link_libraries(heaparena_replay PUBLIC heaparena_options heaparena_trace PRIVATE m)
+
+# What makes traces of recordings, and what tells of them.
+add_library(heaparena_collect STATIC
+  ${trace_dir}/collect.c
+  ${trace_dir}/collect_spool.c
+  ${trace_dir}/trace_info.c)
+target_link_libraries(heaparena_collect PUBLIC heaparena_options heaparena_trace PkgConfig::JANSSON)
+
+add_executable(heaparena-trace ${trace_dir}/trace_tool.c)
+target_link_libraries(heaparena-trace PRIVATE heaparena_collect)
+
+# The recorder lives in other programs: never instrumented, nothing linked but libc.
+add_library(heaparena-record SHARED ${trace_dir}/recorder.c ${trace_dir}/record_spool.c)
+target_include_directories(heaparena-record PRIVATE "${PROJECT_SOURCE_DIR}")
+target_compile_definitions(heaparena-record PRIVATE _GNU_SOURCE)
+target_compile_options(heaparena-record PRIVATE
+  -O2 -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -fvisibility=hidden
+  -fno-omit-frame-pointer -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free
+  $<$<BOOL:${HEAPARENA_WERROR}>:-Werror>)
+target_link_libraries(heaparena-record PRIVATE Threads::Threads)
+
+add_library(heaparena_trace_test_support STATIC ${trace_dir}/trace_test_support.c)
+target_link_libraries(heaparena_trace_test_support PUBLIC heaparena_trace)
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+target_link_libraries(heaparena_trace_test_support PRIVATE PkgConfig::CMOCKA)
+
+ha_add_unit_test(trace_test SOURCES ${trace_dir}/trace_test.c
+  LIBS heaparena_trace_test_support heaparena_trace PkgConfig::ZSTD)
+
+ha_add_unit_test(collect_test SOURCES ${trace_dir}/collect_test.c LIBS heaparena_trace_test_support heaparena_collect)
+
+# The program that record_test records: plain, as the recorder is.
+add_executable(heaparena-record-fixture ${trace_dir}/record_fixture.c)
+target_compile_options(heaparena-record-fixture PRIVATE -O1 -Wall -Wextra -fno-builtin)
+target_compile_definitions(heaparena-record-fixture PRIVATE _GNU_SOURCE)
+target_link_libraries(heaparena-record-fixture PRIVATE Threads::Threads)
+
+ha_add_unit_test(record_test SOURCES ${trace_dir}/record_test.c LIBS heaparena_trace_test_support heaparena_collect)
+target_compile_definitions(record_test PRIVATE
+  RECORDER="$<TARGET_FILE:heaparena-record>"
+  FIXTURE="$<TARGET_FILE:heaparena-record-fixture>"
+  TOOL="$<TARGET_FILE:heaparena-trace>")
+add_dependencies(record_test heaparena-record heaparena-record-fixture heaparena-trace)
+
+# The test has its own ha_param_text() in place of catalog.c's.
+ha_add_unit_test(replay_test SOURCES ${trace_dir}/replay_test.c ${trace_dir}/services.c
+  LIBS heaparena_trace_test_support heaparena_replay)
+target_compile_definitions(replay_test PRIVATE TRACES="${trace_dir}/traces")
+# It asks for impossible sizes, as recorded programs do, and a replay that gives up leaves its blocks.
+set_tests_properties(replay_test PROPERTIES ENVIRONMENT
+  "ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0;TSAN_OPTIONS=allocator_may_return_null=1")
