@@ -1,9 +1,9 @@
 // batch.c: many allocations, then as many frees, in the order of allocation, its reverse, or at random.
 //
-// Stresses: how free lists grow and shrink beyond a thread's cache, and how much the order of frees matters. A good
-// allocator fills and empties its cache in bulk and does not touch freed memory more than it must; random order
-// costs every allocator cache misses, in metadata or in the blocks.
-// Idea: the batches of mimalloc-pprof's suite and of glibc's bench-malloc-simple (LIFO and FIFO).
+// Stresses: how free lists grow and shrink beyond a thread's cache, and how much the order of frees matters.
+// A good allocator fills and empties its cache in bulk and does not touch freed memory more than it must;
+// random order costs every allocator cache misses, in metadata or in the blocks. Idea: the batches of
+// mimalloc-pprof's suite and of glibc's bench-malloc-simple (LIFO and FIFO).
 #include "workloads/kit.h"
 #include "workloads/sizes.h"
 
@@ -16,11 +16,10 @@ typedef struct batch {
 
 #define BATCH_PARAMS(order)                                                                                  \
   {                                                                                                          \
-      {"blocks", "20000", "blocks in a batch, per thread", 1, 100000000},                                    \
-      {"ops", "6000000", "allocations per thread", 1, 10000000000},                                          \
-      {"order", order, "order of the frees: fifo, lifo, random", 0, 0},                                      \
-      HA_SIZE_PARAMS("lognormal", "8", "4096"),                                                              \
-      {NULL, NULL, NULL, 0, 0},                                                                              \
+    {"blocks", "20000", "blocks in a batch, per thread", 1, 100000000},                                      \
+        {"ops", "6000000", "allocations per thread", 1, 10000000000},                                        \
+        {"order", order, "order of the frees: fifo, lifo, random", 0, 0},                                    \
+        HA_SIZE_PARAMS("lognormal", "8", "4096"), {NULL, NULL, NULL, 0, 0},                                  \
   }
 
 static const ha_param fifo_params[] = BATCH_PARAMS("fifo");
@@ -86,16 +85,17 @@ static bool batch_finish(ha_run *run) {
 
 #define BATCH(workload_name, what, why, its_params)                                                          \
   {                                                                                                          \
-      .name = workload_name, .summary = what, .explain = EXPLAIN why, .params = its_params, .scales = true,  \
-      .prepare = batch_prepare, .body = batch_body, .finish = batch_finish,                                  \
+    .name = (workload_name), .summary = (what), .explain = (why), .params = (its_params), .scales = true,    \
+    .prepare = batch_prepare, .body = batch_body, .finish = batch_finish,                                    \
   }
 
 const ha_workload ha_workload_batch =
     BATCH("batch", "a batch of allocations, then frees, oldest first",
-          "Here the oldest block goes first, as with a queue of work.", fifo_params);
+          EXPLAIN "Here the oldest block goes first, as with a queue of work.", fifo_params);
 const ha_workload ha_workload_batch_lifo =
     BATCH("batch-lifo", "a batch of allocations, then frees, newest first",
-          "Here the newest block goes first, the order that free lists like best.", lifo_params);
+          EXPLAIN "Here the newest block goes first, the order that free lists like best.", lifo_params);
 const ha_workload ha_workload_batch_random =
     BATCH("batch-random", "a batch of allocations, then frees in random order",
-          "Here the order is random, so that each free goes to another page than the one before.", random_params);
+          EXPLAIN "Here the order is random, so that each free goes to another page than the one before.",
+          random_params);

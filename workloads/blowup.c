@@ -1,11 +1,10 @@
 // blowup.c: a heap of fixed size goes from thread to thread, and nobody gives back what the last one used.
 //
-// Threads in a chain take turns: each frees all that the one before allocated, allocates as much anew, and waits while
-// the next does the same. All threads stay alive, only one works at a time, and the live bytes never exceed one
-// thread's worth.
-// Stresses: what becomes of memory freed by a thread that did not allocate it. An allocator that keeps it for
-// the freeing or the allocating thread alone needs the live bytes times the number of threads: the blow-up that Hoard
-// was built against. A good one stays near the live bytes.
+// Threads in a chain take turns: each frees all that the one before allocated, allocates as much anew, and
+// waits while the next does the same. All threads stay alive, only one works at a time, and the live bytes
+// never exceed one thread's worth. Stresses: what becomes of memory freed by a thread that did not allocate
+// it. An allocator that keeps it for the freeing or the allocating thread alone needs the live bytes times
+// the number of threads: the blow-up that Hoard was built against. A good one stays near the live bytes.
 // Idea: blow-up in Berger and others, "Hoard", ASPLOS 2000; allocbench's blowup, 100 MiB in chained threads.
 #include "workloads/kit.h"
 #include "workloads/sizes.h"
@@ -79,7 +78,8 @@ static bool take_over(ha_thread *self, const blowup *b) {
       return false;
     live += size;
   }
-  // The next thread has its own count: without this, what it frees could be counted before what this one allocated.
+  // The next thread has its own count: without this, what it frees could be counted before what this one
+  // allocated.
   ha_live_flush(&self->live);
   return true;
 }
@@ -110,10 +110,13 @@ static bool blowup_finish(ha_run *run) {
 const ha_workload ha_workload_blowup = {
     .name = "blowup",
     .summary = "fragmentation: a heap of fixed size is replaced by one thread after another",
-    .explain = "Eight threads take turns; each frees everything that the last one allocated and allocates as much anew, so that "
-               "24 MiB are live at any time. Look at peak memory: near 24 MiB, freed memory can be used by any thread; near "
-               "eight times that, each thread keeps its own. Only one thread works at a time, so time is that of "
-               "remote frees and of fresh pages, without any contention.",
+    .explain =
+        "Eight threads take turns; each frees everything that the last one allocated and allocates as much "
+        "anew, so that "
+        "24 MiB are live at any time. Look at peak memory: near 24 MiB, freed memory can be used by any "
+        "thread; near "
+        "eight times that, each thread keeps its own. Only one thread works at a time, so time is that of "
+        "remote frees and of fresh pages, without any contention.",
     .params = params,
     .scales = false,
     .prepare = blowup_prepare,

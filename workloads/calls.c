@@ -1,14 +1,15 @@
-// calls.c: the other ways to allocate and to free: calloc, aligned_alloc, free_sized. Random replacement in a live
-// set, as churn, with that call in malloc's or free's place.
+// calls.c: the other ways to allocate and to free: calloc, aligned_alloc, free_sized. Random replacement in a
+// live set, as churn, with that call in malloc's or free's place.
 //
-// calloc stresses clearing memory that was used before: every block is dirtied in full before it is freed, and a
-// fresh one is looked at. A good allocator clears what it must and no page that the kernel just cleared.
-// aligned stresses alignments from 16 bytes up to max_align, each twice as rare as the one below. A good allocator
-// finds an aligned block in a size class; a simple one allocates too much and cuts. Misaligned blocks are counted and told
-// in the note, since a released allocator has that bug (mimalloc issue 700); misaligned=fail makes them a failure.
-// sizedfree passes the size to free: a good allocator saves the look-up of the size. Where an allocator has no
-// free_sized, free is called instead and the note of the result says so.
-// Idea: calloc zero and aligned of mimalloc-pprof's suite, memalign and sized free of gperftools' malloc_bench.
+// calloc stresses clearing memory that was used before: every block is dirtied in full before it is freed,
+// and a fresh one is looked at. A good allocator clears what it must and no page that the kernel just
+// cleared. aligned stresses alignments from 16 bytes up to max_align, each twice as rare as the one below. A
+// good allocator finds an aligned block in a size class; a simple one allocates too much and cuts. Misaligned
+// blocks are counted and told in the note, since a released allocator has that bug (mimalloc issue 700);
+// misaligned=fail makes them a failure. sizedfree passes the size to free: a good allocator saves the look-up
+// of the size. Where an allocator has no free_sized, free is called instead and the note of the result says
+// so. Idea: calloc zero and aligned of mimalloc-pprof's suite, memalign and sized free of gperftools'
+// malloc_bench.
 #include "workloads/kit.h"
 #include "workloads/sizes.h"
 
@@ -70,7 +71,8 @@ static inline void replace_at_random(ha_run *run, unsigned thread, ha_tally *tal
   ha_thread self = ha_thread_begin(run, thread);
   bool good = true;
   for (uint64_t i = 0; good && i < c->live; i++)
-    good = take(&self, &slots[i], c->sizes[(i + thread * 7919u) % HA_SIZES], i * 0x9e3779b97f4a7c15u);
+    good =
+        take(&self, &slots[i], c->sizes[(i + (uint64_t)thread * 7919) % HA_SIZES], i * 0x9e3779b97f4a7c15u);
   for (uint64_t i = 0; good && i < c->replace; i++) {
     uint64_t number = ha_random(&self.random);
     ha_slot *s = &slots[(uint64_t)(((unsigned __int128)number * c->live) >> 64)];
@@ -130,9 +132,12 @@ static bool aligned_prepare(ha_run *run) {
 
 static bool take_aligned(ha_thread *self, ha_slot *slot, uint32_t size, uint64_t number) {
   calls *c = self->run->state;
-  uint64_t alignment = 16ull << __builtin_ctzll(number >> 20 | (1ull << 43)); // half of them 16, a quarter 32, ...
+  uint64_t alignment =
+      16ull << __builtin_ctzll(number >> 20 | (1ull << 43)); // half of them 16, a quarter 32, ...
   if (alignment > c->most_align)
     alignment = c->most_align;
+  // A multiple of the alignment, as C11 asked for and as sizes of aligned types are; some allocators insist.
+  size = (size + (uint32_t)alignment - 1) & ~((uint32_t)alignment - 1);
   void *block = self->alloc->aligned_alloc(alignment, size);
   if ((uintptr_t)block % alignment != 0) {
     atomic_fetch_add_explicit(&c->misaligned, 1, memory_order_relaxed);
@@ -157,7 +162,8 @@ static bool sizedfree_prepare(ha_run *run) {
   if (!calls_prepare(run))
     return false;
   ((calls *)run->state)->free_sized = run->alloc->free_sized;
-  snprintf(run->note, sizeof run->note, "free_sized=%s", run->alloc->free_sized ? "used" : "absent,free_instead");
+  snprintf(run->note, sizeof run->note, "free_sized=%s",
+           run->alloc->free_sized ? "used" : "absent,free_instead");
   return true;
 }
 
@@ -180,9 +186,12 @@ static void sizedfree_body(ha_run *run, unsigned thread, ha_tally *tally) {
 const ha_workload ha_workload_calloc = {
     .name = "calloc",
     .summary = "calloc of memory that was used and dirtied before",
-    .explain = "Random replacement in a live set with calloc; every block is written in full before it is freed, so that "
-               "calloc must clear it again. Time is the allocator's and that of clearing, which it can only save for "
-               "pages fresh from the system. The result is checked to be zero: a failure here is a grave bug.",
+    .explain =
+        "Random replacement in a live set with calloc; every block is written in full before it is freed, so "
+        "that "
+        "calloc must clear it again. Time is the allocator's and that of clearing, which it can only save "
+        "for "
+        "pages fresh from the system. The result is checked to be zero: a failure here is a grave bug.",
     .params = calloc_params,
     .scales = true,
     .prepare = calls_prepare,
@@ -192,11 +201,14 @@ const ha_workload ha_workload_calloc = {
 
 const ha_workload ha_workload_aligned = {
     .name = "aligned",
-    .summary = "aligned_alloc with alignments from 16 to 4096 bytes",
-    .explain = "Random replacement in a live set with aligned_alloc: half of the blocks ask for 16 bytes of alignment, a "
-               "quarter for 32, and so on. Look at RSS over live, which shows what alignment wastes, and at time against "
-               "churn, which shows what the search for an aligned place costs. Most programs align far less. A note "
-               "misaligned_blocks is a bug of the allocator: blocks were not aligned as asked.",
+    .summary = "aligned_alloc with alignments from 16 to 4096 bytes, sizes multiples of them",
+    .explain =
+        "Random replacement in a live set with aligned_alloc: half of the blocks ask for 16 bytes of "
+        "alignment, a "
+        "quarter for 32, and so on. Look at RSS over live, which shows what alignment wastes, and at time "
+        "against "
+        "churn, which shows what the search for an aligned place costs. Most programs align far less. A note "
+        "misaligned_blocks is a bug of the allocator: blocks were not aligned as asked.",
     .params = aligned_params,
     .scales = true,
     .prepare = aligned_prepare,
@@ -207,9 +219,11 @@ const ha_workload ha_workload_aligned = {
 const ha_workload ha_workload_sizedfree = {
     .name = "sizedfree",
     .summary = "free_sized, which is told the block's size",
-    .explain = "Random replacement in a live set where free is told the size, as C++ compilers and C23 programs do. An "
-               "allocator can then save the look-up of the size. One that has no such call is measured with plain "
-               "free, and its result carries free_sized=absent: do not read that as a gain of the others alone.",
+    .explain =
+        "Random replacement in a live set where free is told the size, as C++ compilers and C23 programs do. "
+        "An "
+        "allocator can then save the look-up of the size. One that has no such call is measured with plain "
+        "free, and its result carries free_sized=absent: do not read that as a gain of the others alone.",
     .params = sizedfree_params,
     .scales = true,
     .prepare = sizedfree_prepare,

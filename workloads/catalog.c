@@ -1,77 +1,39 @@
-// catalog.c: see catalog.h. A new workload is one line here and one in CMakeLists.txt.
+// catalog.c: see catalog.h. A new workload is a word here, a line in CMakeLists.txt, a small spec in
+// synthetic_test.c.
 #include "workloads/catalog.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-extern const ha_workload ha_workload_churn, ha_workload_churn_even, ha_workload_churn_pareto,
-    ha_workload_churn_measured;                        // churn.c
-extern const ha_workload ha_workload_larson;           // larson.c
-extern const ha_workload ha_workload_prodcons;         // prodcons.c
-extern const ha_workload ha_workload_fastpath;         // fastpath.c
-extern const ha_workload ha_workload_fastpath_deep;    // fastpath.c
-extern const ha_workload ha_workload_fastpath_classes; // fastpath.c
-extern const ha_workload ha_workload_batch;            // batch.c
-extern const ha_workload ha_workload_batch_lifo;       // batch.c
-extern const ha_workload ha_workload_batch_random;     // batch.c
-extern const ha_workload ha_workload_realloc_grow;     // realloc.c
-extern const ha_workload ha_workload_realloc_one;      // realloc.c
-extern const ha_workload ha_workload_calloc;           // calls.c
-extern const ha_workload ha_workload_aligned;          // calls.c
-extern const ha_workload ha_workload_sizedfree;        // calls.c
-extern const ha_workload ha_workload_stack;            // stack.c
-extern const ha_workload ha_workload_tree;             // tree.c
-extern const ha_workload ha_workload_strings;          // strings.c
-extern const ha_workload ha_workload_hashmap; // hashmap.c
-extern const ha_workload ha_workload_lru; // lru.c
-extern const ha_workload ha_workload_interpreter; // interpreter.c
-extern const ha_workload ha_workload_msgpass; // msgpass.c
-extern const ha_workload ha_workload_sh6; // sh.c
-extern const ha_workload ha_workload_sh8; // sh.c
-extern const ha_workload ha_workload_threadchurn; // threadchurn.c
-extern const ha_workload ha_workload_falseshare_active; // falseshare.c
-extern const ha_workload ha_workload_falseshare_passive; // falseshare.c
-extern const ha_workload ha_workload_oneclass; // oneclass.c
-extern const ha_workload ha_workload_frag_robson; // frag_robson.c
-extern const ha_workload ha_workload_frag_survivor; // frag_survivor.c
-extern const ha_workload ha_workload_frag_sawtooth; // frag_waves.c
-extern const ha_workload ha_workload_frag_phases; // frag_waves.c
-extern const ha_workload ha_workload_blowup; // blowup.c
-extern const ha_workload ha_workload_large; // large.c
-extern const ha_workload ha_workload_huge; // large.c
-extern const ha_workload ha_workload_spikes; // spikes.c
-extern const ha_workload ha_workload_drain; // drain.c
-extern const ha_workload ha_workload_trace;            // replay.c
+// In the order in which they are listed; the file's name is that of the workload unless it says otherwise.
+// clang-format off
+#define WORKLOADS(X)                                                                                         \
+  /* micro */                                                                                                \
+  X(fastpath) X(fastpath_deep) X(fastpath_classes) X(batch) X(batch_lifo) X(batch_random)                    \
+  X(realloc_grow) X(realloc_one)                                            /* realloc.c */                  \
+  X(calloc) X(aligned) X(sizedfree)                                         /* calls.c */                    \
+  /* applications of one thread */                                                                           \
+  X(churn) X(churn_even) X(churn_pareto) X(churn_measured)                                                   \
+  X(stack) X(tree) X(strings) X(hashmap) X(lru) X(interpreter)                                               \
+  /* threads */                                                                                              \
+  X(larson) X(prodcons) X(msgpass) X(sh6) X(sh8) X(threadchurn)                                              \
+  X(falseshare_active) X(falseshare_passive) X(oneclass)                                                     \
+  /* memory */                                                                                               \
+  X(frag_robson) X(frag_survivor) X(frag_sawtooth) X(frag_phases)           /* frag_waves.c: the last two */ \
+  X(blowup) X(large) X(huge) X(spikes) X(drain)                                                              \
+  /* servers: fleet10 is "fleet", all ten */                                                                 \
+  X(fleet10) X(fleet0) X(fleet1) X(fleet2) X(fleet3) X(fleet4) X(fleet5) X(fleet6) X(fleet7) X(fleet8)       \
+  X(fleet9)                                                                                                  \
+  /* recorded programs */                                                                                    \
+  X(trace)                                                                  /* replay.c */
+// clang-format on
 
-static const ha_workload *const workloads[] = {
-    &ha_workload_churn,          &ha_workload_churn_even,    &ha_workload_churn_pareto,
-    &ha_workload_churn_measured, &ha_workload_larson,        &ha_workload_prodcons,
-    &ha_workload_fastpath,       &ha_workload_fastpath_deep, &ha_workload_fastpath_classes,
-    &ha_workload_batch,          &ha_workload_batch_lifo,    &ha_workload_batch_random,
-    &ha_workload_realloc_grow,   &ha_workload_realloc_one,   &ha_workload_calloc,
-    &ha_workload_aligned,        &ha_workload_sizedfree,     &ha_workload_stack,
-    &ha_workload_tree,           &ha_workload_strings,       &ha_workload_hashmap,
-    &ha_workload_lru,
-    &ha_workload_interpreter,
-    &ha_workload_msgpass,
-    &ha_workload_sh6,
-    &ha_workload_sh8,
-    &ha_workload_threadchurn,
-    &ha_workload_falseshare_active,
-    &ha_workload_falseshare_passive,
-    &ha_workload_oneclass,
-    &ha_workload_frag_robson,
-    &ha_workload_frag_survivor,
-    &ha_workload_frag_sawtooth,
-    &ha_workload_frag_phases,
-    &ha_workload_blowup,
-    &ha_workload_large,
-    &ha_workload_huge,
-    &ha_workload_spikes,
-    &ha_workload_drain,
-    &ha_workload_trace,
-};
+#define DECLARE(name) extern const ha_workload ha_workload_##name;
+WORKLOADS(DECLARE)
+
+#define ADDRESS(name) &ha_workload_##name,
+static const ha_workload *const workloads[] = {WORKLOADS(ADDRESS)};
 
 const ha_workload *const *ha_catalog(size_t *count) {
   *count = sizeof workloads / sizeof workloads[0];
@@ -137,17 +99,29 @@ static char *last_parameter(char *text) {
   return equals && !memchr(colon, '/', (size_t)(equals - colon)) ? colon : NULL;
 }
 
+// A parsed spec: the values, and the text that they point into. Kept for the process's life, and reachable,
+// so that leak checkers know it is not lost.
+typedef struct parsed {
+  struct parsed *before;
+  const char *values[HA_MAX_PARAMS];
+  char text[];
+} parsed;
+
+static parsed *kept;
+
 bool ha_catalog_parse(ha_run *run, const char *spec) {
   size_t length = strcspn(spec, ":");
   run->workload = find(spec, length);
   if (!run->workload)
     return ha_fail(run, "no workload is called \"%.*s\"; --list names them", (int)length, spec);
-  // One block for the process's life: the values, then the text that they point into.
   const char *text = spec[length] ? spec + length + 1 : "";
-  const char **values = calloc(1, HA_MAX_PARAMS * sizeof *values + strlen(text) + 1);
-  if (!values)
+  parsed *p = calloc(1, sizeof *p + strlen(text) + 1);
+  if (!p)
     return ha_fail(run, "out of memory");
-  char *rest = (char *)(values + HA_MAX_PARAMS);
+  p->before = kept;
+  kept = p;
+  const char **values = p->values;
+  char *rest = p->text;
   memcpy(rest, text, strlen(text) + 1);
   for (size_t i = 0; run->workload->params[i].key; i++)
     values[i] = run->workload->params[i].fallback;

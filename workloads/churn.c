@@ -1,9 +1,10 @@
-// churn.c: random replacement in a live set. The plainest picture of a long-running program's heap: a set of live
-// blocks of mixed sizes, each operation frees a random one and allocates another in its place.
+// churn.c: random replacement in a live set. The plainest picture of a long-running program's heap: a set of
+// live blocks of mixed sizes, each operation frees a random one and allocates another in its place.
 //
-// Stresses: finding room for a size among blocks of all ages, locality of metadata on free, fragmentation that
-// creeps in over time. A good allocator serves both calls from a thread's own cache and keeps RSS near the live bytes.
-// Idea: ITHare's alloc-test (2018) and glibc's benchtests; sizes by default as in server fleets (see sizes.h).
+// Stresses: finding room for a size among blocks of all ages, locality of metadata on free, fragmentation
+// that creeps in over time. A good allocator serves both calls from a thread's own cache and keeps RSS near
+// the live bytes. Idea: ITHare's alloc-test (2018) and glibc's benchtests; sizes by default as in server
+// fleets (see sizes.h).
 #include "workloads/kit.h"
 #include "workloads/sizes.h"
 
@@ -16,10 +17,9 @@ typedef struct churn {
 
 #define CHURN_PARAMS(law, least, most)                                                                       \
   {                                                                                                          \
-      {"live", "100000", "live blocks per thread", 1, 100000000},                                            \
-      {"ops", "3000000", "replacements per thread, a free and an allocation each", 1, 10000000000},          \
-      HA_SIZE_PARAMS(law, least, most),                                                                      \
-      {NULL, NULL, NULL, 0, 0},                                                                              \
+    {"live", "100000", "live blocks per thread", 1, 100000000},                                              \
+        {"ops", "3000000", "replacements per thread, a free and an allocation each", 1, 10000000000},        \
+        HA_SIZE_PARAMS(law, least, most), {NULL, NULL, NULL, 0, 0},                                          \
   }
 
 static const ha_param churn_params[] = CHURN_PARAMS("lognormal", "8", "16384");
@@ -52,7 +52,7 @@ static void churn_body(ha_run *run, unsigned thread, ha_tally *tally) {
   ha_thread self = ha_thread_begin(run, thread);
   bool good = true;
   for (uint64_t i = 0; good && i < c->live; i++)
-    good = ha_slot_take(&self, &slots[i], c->sizes[(i + thread * 7919u) % HA_SIZES], i);
+    good = ha_slot_take(&self, &slots[i], c->sizes[(i + (uint64_t)thread * 7919) % HA_SIZES], i);
   for (uint64_t i = 0; good && i < c->replace; i++) {
     uint64_t number = ha_random(&self.random);
     ha_slot *s = &slots[(uint64_t)(((unsigned __int128)number * c->live) >> 64)];
@@ -73,21 +73,22 @@ static bool churn_finish(ha_run *run) {
 
 #define CHURN(workload_name, what, why, its_params)                                                          \
   {                                                                                                          \
-      .name = workload_name, .summary = what, .explain = EXPLAIN why, .params = its_params, .scales = true,  \
-      .prepare = churn_prepare, .body = churn_body, .finish = churn_finish,                                  \
+    .name = (workload_name), .summary = (what), .explain = (why), .params = (its_params), .scales = true,    \
+    .prepare = churn_prepare, .body = churn_body, .finish = churn_finish,                                    \
   }
 
 const ha_workload ha_workload_churn =
     CHURN("churn", "random replacement in a live set of mixed sizes",
-          "Sizes are log-normal: most are near 64 bytes, a few a hundred times that.", churn_params);
+          EXPLAIN "Sizes are log-normal: most are near 64 bytes, a few a hundred times that.", churn_params);
 const ha_workload ha_workload_churn_even =
     CHURN("churn-even", "random replacement, every size up to 512 bytes alike",
-          "Every size is as likely as any other: hard on size classes, and unlike most programs.", even_params);
-const ha_workload ha_workload_churn_pareto =
-    CHURN("churn-pareto", "random replacement, inverse-square sizes up to 32 KiB",
-          "Twice the size is a quarter as likely, so that half of the bytes are in few, large blocks.",
-          pareto_params);
+          EXPLAIN "Every size is as likely as any other: hard on size classes, and unlike most programs.",
+          even_params);
+const ha_workload ha_workload_churn_pareto = CHURN(
+    "churn-pareto", "random replacement, inverse-square sizes up to 32 KiB",
+    EXPLAIN "Twice the size is a quarter as likely, so that half of the bytes are in few, large blocks.",
+    pareto_params);
 const ha_workload ha_workload_churn_measured =
     CHURN("churn-measured", "random replacement, sizes as ten servers request them",
-          "Sizes follow ten server programs in equal parts; lifetimes do not: for those see fleet.",
+          EXPLAIN "Sizes follow ten server programs in equal parts; lifetimes do not: for those see fleet.",
           measured_params);

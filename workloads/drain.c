@@ -1,12 +1,11 @@
 // drain.c: a heap is built, all of it is freed, and the process stays: does its memory go back to the system?
 //
-// Blocks are freed at random. Then the process idles, and the resident size is noted at once, after 100 ms, 1 s and
-// 5 s, in bytes without the harness's own tables.
-// Stresses: the return of memory, in time and amount. A good allocator is near the size of an empty process after a
-// second, without having given pages back so eagerly that the work before was slow. One that only works
-// inside of calls to malloc and free keeps all of it, since none comes.
-// The waiting is no part of the time that is measured, and the verification pass does not wait.
-// Idea: the after-free curve (100 ms, 1 s, 5 s) of mimalloc-pprof's suite.
+// Blocks are freed at random. Then the process idles, and the resident size is noted at once, after 100 ms, 1
+// s and 5 s, in bytes without the harness's own tables. Stresses: the return of memory, in time and amount. A
+// good allocator is near the size of an empty process after a second, without having given pages back so
+// eagerly that the work before was slow. One that only works inside of calls to malloc and free keeps all of
+// it, since none comes. The waiting is no part of the time that is measured, and the verification pass does
+// not wait. Idea: the after-free curve (100 ms, 1 s, 5 s) of mimalloc-pprof's suite.
 #include "workloads/kit.h"
 #include "workloads/sizes.h"
 
@@ -44,7 +43,8 @@ static bool drain_prepare(ha_run *run) {
   d->capacity = (uint64_t)((double)d->limit / ha_sizes_mean(d->sizes)) + 1;
   if (d->capacity > UINT32_MAX)
     return ha_fail(run, "%s: more than 2^32 blocks: choose less", run->workload->name);
-  double live = (double)run->threads * (double)(d->limit + d->capacity * (sizeof(ha_slot) + sizeof(uint32_t)));
+  double live =
+      (double)run->threads * (double)(d->limit + d->capacity * (sizeof(ha_slot) + sizeof(uint32_t)));
   if (!ha_fits(run, live, live))
     return false;
   d->order = ha_map(run, d->capacity * sizeof *d->order);
@@ -106,10 +106,13 @@ static bool drain_finish(ha_run *run) {
 const ha_workload ha_workload_drain = {
     .name = "drain",
     .summary = "a heap is built and freed, the process stays: RSS after 100 ms, 1 s and 5 s",
-    .explain = "Builds a heap of 128 MiB, frees all of it in random order, and waits for five seconds. The point is in the "
-               "notes of the result, rss_after_100ms, rss_after_1s and rss_after_5s: what the process still holds "
-               "while it is idle. Time covers building and freeing only. An allocator may keep memory on purpose because it "
-               "expects more work; whether that is good depends on who else needs the machine.",
+    .explain =
+        "Builds a heap of 128 MiB, frees all of it in random order, and waits for five seconds. The point is "
+        "in the "
+        "notes of the result, rss_after_100ms, rss_after_1s and rss_after_5s: what the process still holds "
+        "while it is idle. Time covers building and freeing only. An allocator may keep memory on purpose "
+        "because it "
+        "expects more work; whether that is good depends on who else needs the machine.",
     .params = params,
     .scales = true,
     .prepare = drain_prepare,

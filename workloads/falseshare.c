@@ -1,10 +1,11 @@
-// falseshare.c: do small objects of different threads end up in one cache line? Active: malloc itself gives two threads
-// blocks of one line. Passive: a thread frees blocks that another one made, and gets their lines as its own.
+// falseshare.c: do small objects of different threads end up in one cache line? Active: malloc itself gives
+// two threads blocks of one line. Passive: a thread frees blocks that another one made, and gets their lines
+// as its own.
 //
-// Each thread allocates a few tiny objects, writes to each of them many times, frees them, and starts again. In the
-// passive case it begins with objects that thread 0 allocated side by side for all.
-// Stresses: nothing but placement: two processors that write to one line take it from each other at every write, which
-// makes the writes many times slower. A good allocator gives each thread lines of its own, and sends freed blocks
+// Each thread allocates a few tiny objects, writes to each of them many times, frees them, and starts again.
+// In the passive case it begins with objects that thread 0 allocated side by side for all. Stresses: nothing
+// but placement: two processors that write to one line take it from each other at every write, which makes
+// the writes many times slower. A good allocator gives each thread lines of its own, and sends freed blocks
 // back to the thread that owns the line.
 // Idea: cache-thrash and cache-scratch of Berger, McKinley, Blumofe and Wilson, "Hoard", ASPLOS 2000.
 #include "workloads/kit.h"
@@ -15,12 +16,12 @@ typedef struct falseshare {
   uint64_t rounds, writes, objects;
   uint32_t size;
   bool passive;
-  ha_slot *slots;      // objects * threads
-  _Atomic int handed;  // passive: 0 not yet, 1 thread 0 has allocated for all, -1 it failed
+  ha_slot *slots;     // objects * threads
+  _Atomic int handed; // passive: 0 not yet, 1 thread 0 has allocated for all, -1 it failed
 } falseshare;
 
 static const ha_param params[] = {
-    {"ops", "100000", "rounds per thread: allocate, write, free", 1, 1000000000},
+    {"ops", "200000", "rounds per thread: allocate, write, free", 1, 1000000000},
     {"objects", "8", "objects that a thread holds at once", 1, 10000},
     {"writes", "120", "writes to each object in a round", 1, 1000000},
     {"size", "8", "size of an object, bytes", 8, 4096},
@@ -44,8 +45,12 @@ static bool prepare(ha_run *run, bool passive) {
   return f->slots != NULL;
 }
 
-static bool active_prepare(ha_run *run) { return prepare(run, false); }
-static bool passive_prepare(ha_run *run) { return prepare(run, true); }
+static bool active_prepare(ha_run *run) {
+  return prepare(run, false);
+}
+static bool passive_prepare(ha_run *run) {
+  return prepare(run, true);
+}
 
 // An object of the first thread next to one of the second, and so on. The others wait until all are there.
 static bool hand_out(ha_thread *self, falseshare *f, unsigned thread) {
@@ -107,10 +112,13 @@ static bool falseshare_finish(ha_run *run) {
 const ha_workload ha_workload_falseshare_active = {
     .name = "falseshare-active",
     .summary = "does malloc give two threads blocks of one cache line?",
-    .explain = "Each thread allocates a few 8-byte objects, writes to them many times and frees them. If the allocator gave "
-               "threads neighbouring blocks, the processors would fight for the line and time would multiply. Compare the "
-               "time at 2 threads with that at 1: it should be the same. Today's allocators mostly pass, so expect "
-               "little difference; with one thread it measures writes.",
+    .explain =
+        "Each thread allocates a few 8-byte objects, writes to them many times and frees them. If the "
+        "allocator gave "
+        "threads neighbouring blocks, the processors would fight for the line and time would multiply. "
+        "Compare the "
+        "time at 2 threads with that at 1: it should be the same. Today's allocators mostly pass, so expect "
+        "little difference; with one thread it measures writes.",
     .params = params,
     .scales = true,
     .prepare = active_prepare,
@@ -121,9 +129,12 @@ const ha_workload ha_workload_falseshare_active = {
 const ha_workload ha_workload_falseshare_passive = {
     .name = "falseshare-passive",
     .summary = "does a thread that frees another's block get its cache line?",
-    .explain = "One thread allocates tiny objects side by side and gives one to each thread in turn; each frees its own and "
-               "allocates anew. An allocator that puts a freed block into the freeing thread's cache hands the shared lines "
-               "out again, and every write is slow from then on. Compare the time at 2 threads with that at 1, and with "
+    .explain = "One thread allocates tiny objects side by side and gives one to each thread in turn; each "
+               "frees its own and "
+               "allocates anew. An allocator that puts a freed block into the freeing thread's cache hands "
+               "the shared lines "
+               "out again, and every write is slow from then on. Compare the time at 2 threads with that at "
+               "1, and with "
                "falseshare-active.",
     .params = params,
     .scales = true,

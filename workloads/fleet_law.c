@@ -10,11 +10,12 @@ void ha_fleet_law_make(ha_fleet_law *law, unsigned profile) {
   unsigned end = ha_fleet_first[profile == HA_FLEET_ALL ? HA_FLEET_PROFILES : profile + 1];
   law->bins = ha_fleet_bins + first;
   law->count = end - first;
-  double allocations = 0, objects = 0, bytes = 0;
+  double allocations = 0, objects = 0, asked = 0, live = 0;
   for (unsigned i = 0; i < law->count; i++) {
     allocations += law->bins[i].alloc_share;
     objects += law->bins[i].live_share;
-    bytes += law->bins[i].live_share * law->bins[i].mean;
+    asked += law->bins[i].alloc_share * law->bins[i].mean;
+    live += law->bins[i].live_share * law->bins[i].mean;
   }
   double reach = 0;
   for (unsigned i = 0; i < law->count; i++) {
@@ -23,7 +24,8 @@ void ha_fleet_law_make(ha_fleet_law *law, unsigned profile) {
     law->live[i] = law->bins[i].live_share / objects;
   }
   law->reach[law->count - 1] = 1;
-  law->mean_live = bytes / objects;
+  law->mean_asked = asked / allocations;
+  law->mean_live = live / objects;
 }
 
 unsigned ha_fleet_draw_bin(const ha_fleet_law *law, uint64_t *random) {
@@ -39,7 +41,9 @@ unsigned ha_fleet_draw_bin(const ha_fleet_law *law, uint64_t *random) {
   return low;
 }
 
-uint32_t ha_fleet_bin_least(const ha_fleet_bin *bin) { return (uint32_t)(bin->most * M_SQRT1_2) + 1; }
+uint32_t ha_fleet_bin_least(const ha_fleet_bin *bin) {
+  return (uint32_t)(bin->most * M_SQRT1_2) + 1;
+}
 
 // Evenly from [least, mean] or from [mean, most], so often the one or the other that the mean comes out.
 uint32_t ha_fleet_draw_size(const ha_fleet_bin *bin, uint64_t *random) {

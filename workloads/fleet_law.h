@@ -1,4 +1,5 @@
-// fleet_law.h: draws requests as one of the ten server profiles makes them (fleet_profiles.h), or all ten mixed.
+// fleet_law.h: draws requests as one of the ten server profiles makes them (fleet_profiles.h), or all ten
+// mixed.
 #ifndef HEAPARENA_WORKLOADS_FLEET_LAW_H
 #define HEAPARENA_WORKLOADS_FLEET_LAW_H
 
@@ -9,7 +10,8 @@
 typedef struct ha_fleet_law {
   const ha_fleet_bin *bins;
   unsigned count;
-  double mean_live; // bytes, of a live object
+  double mean_live;                 // bytes, of a live object
+  double mean_asked;                // bytes, of a request
   double reach[HA_FLEET_MOST_BINS]; // alloc_share summed up to and with each bin, ending at 1
   double live[HA_FLEET_MOST_BINS];  // live_share, adding up to 1
 } ha_fleet_law;

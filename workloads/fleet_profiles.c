@@ -1,4 +1,5 @@
-// fleet_profiles.c: the figures of ten server programs; see fleet_profiles.h for what they mean and where they are from.
+// fleet_profiles.c: the figures of ten server programs; see fleet_profiles.h for what they mean and where
+// they are from.
 #include "workloads/fleet_profiles.h"
 
 // clang-format off

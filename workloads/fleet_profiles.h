@@ -1,9 +1,9 @@
 // fleet_profiles.h: request sizes and lifetimes of ten server programs, as figures.
 //
-// Source: google/fleetbench (fleetbench/tcmalloc/distributions, Apache-2.0), which publishes what sampled malloc
-// profiles of ten server programs showed. Its per-size figures are condensed here into bins of half an octave;
-// sizes above 64 MiB are dropped. A bin's mean lifetime, in allocations and up to a constant that is the number of
-// live objects, is live_share / alloc_share (Little's law).
+// Source: google/fleetbench (fleetbench/tcmalloc/distributions, Apache-2.0), which publishes what sampled
+// malloc profiles of ten server programs showed. Its per-size figures are condensed here into bins of half an
+// octave; sizes above 64 MiB are dropped. A bin's mean lifetime, in allocations and up to a constant that is
+// the number of live objects, is live_share / alloc_share (Little's law).
 #ifndef HEAPARENA_WORKLOADS_FLEET_PROFILES_H
 #define HEAPARENA_WORKLOADS_FLEET_PROFILES_H
 

@@ -1,13 +1,14 @@
 // frag_robson.c: doubling sizes with alternate frees, the classic bad case of fragmentation.
 //
-// The live bytes reach a limit with the smallest blocks; then every other block is freed and the room is filled with
-// blocks of twice the size, which do not fit into any single hole; and so on up to the largest size.
-// Stresses: holes between live blocks. A first-fit heap needs more memory with every doubling: about
+// The live bytes reach a limit with the smallest blocks; then every other block is freed and the room is
+// filled with blocks of twice the size, which do not fit into any single hole; and so on up to the largest
+// size. Stresses: holes between live blocks. A first-fit heap needs more memory with every doubling: about
 // half of log2(largest / smallest) times the limit more. Allocators with size classes lose
 // once, to pages that keep a few blocks each: a good one stays below twice the limit.
-// Idea: Robson, "An estimate of the store size necessary for dynamic storage allocation", JACM 1971, and "Worst case
-// fragmentation of first fit and best fit storage allocation strategies", 1977. Neighbours here are blocks allocated
-// one after the other; the adversary of the proofs also looks at addresses and does worse.
+// Idea: Robson, "An estimate of the store size necessary for dynamic storage allocation", JACM 1971, and
+// "Worst case fragmentation of first fit and best fit storage allocation strategies", 1977. Neighbours here
+// are blocks allocated one after the other; the adversary of the proofs also looks at addresses and does
+// worse.
 #include "workloads/kit.h"
 
 typedef struct robson {
@@ -47,7 +48,8 @@ static bool robson_prepare(ha_run *run) {
   return r->slots != NULL;
 }
 
-// Frees every other of `count` blocks and closes up the table; *live is the bytes that remain. Returns how many do.
+// Frees every other of `count` blocks and closes up the table; *live is the bytes that remain. Returns how
+// many do.
 static uint64_t free_alternate(ha_thread *self, ha_slot *slots, uint64_t count, uint64_t *live) {
   uint64_t kept = 0;
   for (uint64_t i = 0; i < count; i++) {
@@ -90,9 +92,11 @@ static bool robson_finish(ha_run *run) {
 const ha_workload ha_workload_frag_robson = {
     .name = "frag-robson",
     .summary = "fragmentation: sizes double, every other block is freed",
-    .explain = "Fills a fixed number of live bytes with small blocks, frees every other one, fills up with blocks of twice the "
-               "size, and so on: the new blocks never fit into a single hole. Look at RSS over live, which is what "
-               "fragmentation costs; time is secondary. It is a worst case by design: real programs are far kinder.",
+    .explain =
+        "Fills a fixed number of live bytes with small blocks, frees every other one, fills up with blocks "
+        "of twice the "
+        "size, and so on: the new blocks never fit into a single hole. Look at RSS over live, which is what "
+        "fragmentation costs; time is secondary. It is a worst case by design: real programs are far kinder.",
     .params = params,
     .scales = true,
     .prepare = robson_prepare,

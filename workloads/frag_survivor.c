@@ -3,9 +3,10 @@
 // For one size class after the other a group of blocks is allocated, then all are freed but one in each
 // `span` bytes. The survivors stay until their class has its next turn.
 // Stresses: pages that cannot be used for another size class because one block in them lives. An
-// allocator with large spans per class keeps nearly all of every group, and RSS grows class by class, although hardly
-// anything is live; a good one uses small spans where it can, or gives the empty pages between survivors back.
-// Idea: hoardworst, the worst case of superblocks in the papers on Hoard (Berger and others, 2000).
+// allocator with large spans per class keeps nearly all of every group, and RSS grows class by class,
+// although hardly anything is live; a good one uses small spans where it can, or gives the empty pages
+// between survivors back. Idea: hoardworst, the worst case of superblocks in the papers on Hoard (Berger and
+// others, 2000).
 #include "workloads/kit.h"
 #include "workloads/sizes.h"
 
@@ -25,7 +26,9 @@ static const ha_param params[] = {
     {NULL, NULL, NULL, 0, 0},
 };
 
-static uint64_t slots_a_thread(const survivor *s) { return s->capacity + s->kept * s->classes; }
+static uint64_t slots_a_thread(const survivor *s) {
+  return s->capacity + s->kept * s->classes;
+}
 
 static bool survivor_prepare(ha_run *run) {
   survivor *s = ha_map(run, sizeof *s);
@@ -93,9 +96,12 @@ static bool survivor_finish(ha_run *run) {
 const ha_workload ha_workload_frag_survivor = {
     .name = "frag-survivor",
     .summary = "fragmentation: one block per 64 KiB survives of every size class",
-    .explain = "Goes through the size classes: allocates 8 MiB of one, frees all but one block in every 64 KiB, goes on to the "
-               "next. Little more than the current 8 MiB is ever live. Look at peak memory: an allocator that keeps pages for "
-               "a class as long as one block lives holds 8 MiB for each class passed. A worst case by design.",
+    .explain =
+        "Goes through the size classes: allocates 8 MiB of one, frees all but one block in every 64 KiB, "
+        "goes on to the "
+        "next. Little more than the current 8 MiB is ever live. Look at peak memory: an allocator that keeps "
+        "pages for "
+        "a class as long as one block lives holds 8 MiB for each class passed. A worst case by design.",
     .params = params,
     .scales = true,
     .prepare = survivor_prepare,

@@ -1,13 +1,13 @@
-// frag_waves.c: a heap that fills and empties in waves, with survivors of every wave: frag-sawtooth, frag-phases.
+// frag_waves.c: a heap that fills and empties in waves, with survivors of every wave: frag-sawtooth,
+// frag-phases.
 //
-// Each wave fills the live bytes up to a limit, then frees all but a few per cent, chosen at random. In the sawtooth
-// all waves have the same mix of sizes. In the phases each wave asks for sizes four times those of the wave before,
-// and after the largest it starts again with the smallest.
-// Stresses: survivors scattered over pages that would otherwise be empty. In the sawtooth a good allocator fills the
-// holes of the last wave and RSS stays at the limit; in the phases holes are of the wrong size, and only empty pages that
-// move from class to class keep RSS there.
-// Idea: the sawtooth of mimalloc-pprof's suite; phase changes as in Johnstone and Wilson, "The memory fragmentation
-// problem: solved?", ISMM 1998.
+// Each wave fills the live bytes up to a limit, then frees all but a few per cent, chosen at random. In the
+// sawtooth all waves have the same mix of sizes. In the phases each wave asks for sizes four times those of
+// the wave before, and after the largest it starts again with the smallest. Stresses: survivors scattered
+// over pages that would otherwise be empty. In the sawtooth a good allocator fills the holes of the last wave
+// and RSS stays at the limit; in the phases holes are of the wrong size, and only empty pages that move from
+// class to class keep RSS there. Idea: the sawtooth of mimalloc-pprof's suite; phase changes as in Johnstone
+// and Wilson, "The memory fragmentation problem: solved?", ISMM 1998.
 #include "workloads/kit.h"
 #include "workloads/sizes.h"
 
@@ -20,12 +20,11 @@ typedef struct waves {
 
 #define WAVES_PARAMS(count, keep, phases, law, least, most)                                                  \
   {                                                                                                          \
-      {"live", "32", "live bytes at the crest of a wave, per thread, MiB", 1, 1 << 20},                      \
-      {"waves", count, "waves, a count", 1, 1000000},                                                        \
-      {"keep", keep, "blocks that survive a wave, percent", 0, 90},                                          \
-      {"phases", phases, "waves until the sizes, times 4 with each wave, start again", 1, 8},                \
-      HA_SIZE_PARAMS(law, least, most),                                                                      \
-      {NULL, NULL, NULL, 0, 0},                                                                              \
+    {"live", "32", "live bytes at the crest of a wave, per thread, MiB", 1, 1 << 20},                        \
+        {"waves", count, "waves, a count", 1, 1000000},                                                      \
+        {"keep", keep, "blocks that survive a wave, percent", 0, 90},                                        \
+        {"phases", phases, "waves until the sizes, times 4 with each wave, start again", 1, 8},              \
+        HA_SIZE_PARAMS(law, least, most), {NULL, NULL, NULL, 0, 0},                                          \
   }
 
 static const ha_param sawtooth_params[] = WAVES_PARAMS("16", "3", "1", "lognormal", "16", "8192");
@@ -42,7 +41,8 @@ static bool waves_prepare(ha_run *run) {
   w->keep = ha_param_number(run, "keep");
   w->phases = ha_param_number(run, "phases");
   if (ha_param_number(run, "max") << 2 * (w->phases - 1) > w->limit)
-    return ha_fail(run, "%s: the largest request, max times 4 for each phase, must fit into live", run->workload->name);
+    return ha_fail(run, "%s: the largest request, max times 4 for each phase, must fit into live",
+                   run->workload->name);
   w->sizes = ha_sizes_draw(run, &random);
   if (!w->sizes)
     return false;
@@ -98,9 +98,11 @@ static bool waves_finish(ha_run *run) {
 const ha_workload ha_workload_frag_sawtooth = {
     .name = "frag-sawtooth",
     .summary = "fragmentation: the heap fills and empties in waves, a few blocks survive each",
-    .explain = "Fills 32 MiB with mixed sizes, frees all but 3 % of the blocks, and repeats. Survivors lie scattered, so that few "
-               "pages are ever empty, but their holes suit the next wave. RSS over live near 1 means that holes are "
-               "filled; growth with the number of waves is a leak of a kind. Time shows filling holes in bulk.",
+    .explain =
+        "Fills 32 MiB with mixed sizes, frees all but 3 % of the blocks, and repeats. Survivors lie "
+        "scattered, so that few "
+        "pages are ever empty, but their holes suit the next wave. RSS over live near 1 means that holes are "
+        "filled; growth with the number of waves is a leak of a kind. Time shows filling holes in bulk.",
     .params = sawtooth_params,
     .scales = true,
     .prepare = waves_prepare,
@@ -111,9 +113,12 @@ const ha_workload ha_workload_frag_sawtooth = {
 const ha_workload ha_workload_frag_phases = {
     .name = "frag-phases",
     .summary = "fragmentation: each phase asks for sizes four times those of the last",
-    .explain = "As frag-sawtooth, but each wave asks for sizes four times as large as the wave before, from 16 bytes to 16 KiB, then "
-               "starts again. Holes of one phase are of the wrong size for the next. Look at RSS over live: it shows whether "
-               "pages of one size class become pages of another while some of their neighbours are still in use.",
+    .explain =
+        "As frag-sawtooth, but each wave asks for sizes four times as large as the wave before, from 16 "
+        "bytes to 16 KiB, then "
+        "starts again. Holes of one phase are of the wrong size for the next. Look at RSS over live: it "
+        "shows whether "
+        "pages of one size class become pages of another while some of their neighbours are still in use.",
     .params = phases_params,
     .scales = true,
     .prepare = waves_prepare,

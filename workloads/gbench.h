@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define HG_MAX_COUNTERS 32
+#define HG_MAX_COUNTERS 48
 
 typedef struct hg_counter {
   const char *name; // constant string
@@ -29,6 +29,14 @@ typedef struct hg_sample {
   char label[768];   // "key=value key=value": facts that are not numbers
   const char *error; // NULL, or the pass failed and this says why (error_occurred, error_message)
 } hg_sample;
+
+// Adds a counter; `name` is a constant string. At most HG_MAX_COUNTERS, further ones are left out.
+static inline void hg_count(hg_sample *sample, const char *name, double value) {
+  if (sample->counter_count == HG_MAX_COUNTERS)
+    return;
+  sample->counters[sample->counter_count].name = name;
+  sample->counters[sample->counter_count++].value = value;
+}
 
 typedef struct hg_context {
   const char *key;

@@ -1,10 +1,10 @@
 // hashmap.c: a hash table grows by doubling, is thinned out and filled again, and is cleared.
 //
-// Entries are blocks of mixed sizes (key and value together); the table of buckets is a block of its own, from calloc,
-// which doubles whenever it is full: all entries are then entered into the new one and the old one is freed.
-// Stresses: a few large blocks of doubling size (up to 2 MiB here) among many small ones, calloc of large
-// blocks, frees in an order that has nothing to do with allocation. A good allocator gives a freed table's memory
-// back or uses it for entries, and does not clear pages that the kernel just cleared.
+// Entries are blocks of mixed sizes (key and value together); the table of buckets is a block of its own,
+// from calloc, which doubles whenever it is full: all entries are then entered into the new one and the old
+// one is freed. Stresses: a few large blocks of doubling size (up to 2 MiB here) among many small ones,
+// calloc of large blocks, frees in an order that has nothing to do with allocation. A good allocator gives a
+// freed table's memory back or uses it for entries, and does not clear pages that the kernel just cleared.
 // Idea: the resize pattern of Redis and of C++ unordered_map; the figures are ours.
 #include "workloads/kit.h"
 #include "workloads/sizes.h"
@@ -17,7 +17,8 @@ typedef struct hashmap {
   ha_slot *slots; // entries * threads: the entry with number i
 } hashmap;
 
-// One thread's table. Entry number i belongs into bucket i * odd mod capacity, which no other i < capacity has.
+// One thread's table. Entry number i belongs into bucket i * odd mod capacity, which no other i < capacity
+// has.
 typedef struct table {
   ha_slot *entries;
   uint64_t *buckets; // number of the entry + 1, 0: empty
@@ -142,10 +143,12 @@ static bool hashmap_finish(ha_run *run) {
 const ha_workload ha_workload_hashmap = {
     .name = "hashmap",
     .summary = "a hash table that doubles, is thinned out, refilled and cleared",
-    .explain = "Fills a hash table with small entries; the array of buckets doubles as it grows, up to a few MiB, and the old "
-               "array is freed. Then random entries go and come back, and all are removed. Time mixes small blocks "
-               "with clearing and freeing large ones; peak RSS shows whether the memory of outgrown arrays is "
-               "used again. Cache misses in the table itself are part of the time and alike for all.",
+    .explain =
+        "Fills a hash table with small entries; the array of buckets doubles as it grows, up to a few MiB, "
+        "and the old "
+        "array is freed. Then random entries go and come back, and all are removed. Time mixes small blocks "
+        "with clearing and freeing large ones; peak RSS shows whether the memory of outgrown arrays is "
+        "used again. Cache misses in the table itself are part of the time and alike for all.",
     .params = params,
     .scales = true,
     .prepare = hashmap_prepare,

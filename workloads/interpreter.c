@@ -1,9 +1,9 @@
 // interpreter.c: a stack machine whose values are boxed: very many tiny blocks with very short lives.
 //
-// Most instructions pop two boxed numbers and push a new one; calls allocate a frame and returns free it with all
-// that was pushed since; now and then a value is stored into a global table and lives on.
-// Stresses: the fast path for 16 to 48 bytes with almost no live data, the situation in which garbage-collected
-// languages do well. A good allocator serves it from a few cache lines that stay hot. Survivors among short lives
+// Most instructions pop two boxed numbers and push a new one; calls allocate a frame and returns free it with
+// all that was pushed since; now and then a value is stored into a global table and lives on. Stresses: the
+// fast path for 16 to 48 bytes with almost no live data, the situation in which garbage-collected languages
+// do well. A good allocator serves it from a few cache lines that stay hot. Survivors among short lives
 // decide whether those lines stay dense.
 // Idea: CPython's and Lua's boxed numbers and frames; the mix of instructions is ours.
 #include "workloads/kit.h"
@@ -29,7 +29,9 @@ static const ha_param params[] = {
     {NULL, NULL, NULL, 0, 0},
 };
 
-static uint64_t slots_a_thread(const interpreter *p) { return p->globals + STACK_SLOTS + FRAMES; }
+static uint64_t slots_a_thread(const interpreter *p) {
+  return p->globals + STACK_SLOTS + FRAMES;
+}
 
 static bool interpreter_prepare(ha_run *run) {
   interpreter *p = ha_map(run, sizeof *p);
@@ -122,10 +124,13 @@ static bool interpreter_finish(ha_run *run) {
 const ha_workload ha_workload_interpreter = {
     .name = "interpreter",
     .summary = "many tiny blocks with very short lives, as boxed values of an interpreter",
-    .explain = "Runs instructions of a stack machine whose numbers are blocks of 16 to 48 bytes: most die within a few "
-               "instructions, some are stored and live on, and calls allocate frames. Hardly anything is live, so time is the "
-               "allocator's fast path in a realistic mix with mispredicted branches, which fastpath does not have. "
-               "Memory says nothing here.",
+    .explain =
+        "Runs instructions of a stack machine whose numbers are blocks of 16 to 48 bytes: most die within a "
+        "few "
+        "instructions, some are stored and live on, and calls allocate frames. Hardly anything is live, so "
+        "time is the "
+        "allocator's fast path in a realistic mix with mispredicted branches, which fastpath does not have. "
+        "Memory says nothing here.",
     .params = params,
     .scales = true,
     .prepare = interpreter_prepare,

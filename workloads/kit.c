@@ -57,8 +57,9 @@ bool ha_fits(ha_run *run, double live, double total) {
                                                             : live;
   if (need <= MOST_OF_MEMORY * memory)
     return true;
-  return ha_fail(run, "%s needs about %.0f MiB with these parameters and %s, this machine has %.0f MiB: choose less",
-                 run->workload->name, need / (double)HA_MIB, run->alloc->name, memory / (double)HA_MIB);
+  return ha_fail(
+      run, "%s needs about %.0f MiB with these parameters and %s, this machine has %.0f MiB: choose less",
+      run->workload->name, need / (double)HA_MIB, run->alloc->name, memory / (double)HA_MIB);
 }
 
 uint64_t ha_resident_bytes(void) {

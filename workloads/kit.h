@@ -1,5 +1,5 @@
-// kit.h: what the synthetic workloads share: live blocks in slots, what a thread carries along while it works, and
-// small helpers for parameters. A body reads
+// kit.h: what the synthetic workloads share: live blocks in slots, what a thread carries along while it
+// works, and small helpers for parameters. A body reads
 //
 //   ha_thread self = ha_thread_begin(run, thread);
 //   ... ha_slot_take(&self, &slot, size, tag) ... ha_slot_drop(&self, &slot) ...   until one says false
@@ -13,7 +13,8 @@
 
 #include <stddef.h>
 
-#define HA_MIB ((uint64_t)1 << 20)
+#define HA_MIB  ((uint64_t)1 << 20)
+#define HA_PAGE 4096u // bytes
 
 // A place for one live block; block is NULL while it is empty. The tag is that of ha_block_mark().
 typedef struct ha_slot {
@@ -50,11 +51,19 @@ static inline bool ha_give_up(ha_thread *self, const char *failure) {
   return false;
 }
 
+// Writes a byte into each page of a block from offset `from` on, so that all of it is resident, as when a
+// program fills it.
+static inline void ha_touch_pages(void *block, uint32_t from, uint32_t size, uint64_t tag) {
+  for (uint64_t at = from; at < size; at += HA_PAGE)
+    ((unsigned char *)block)[at] = (unsigned char)tag;
+}
+
 // Puts a fresh block, however it was allocated, into a slot and marks it; NULL is a failure.
 static inline bool ha_slot_adopt(ha_thread *self, ha_slot *slot, void *block, uint32_t size, uint64_t tag) {
   *slot = (ha_slot){.block = block, .size = size, .tag = (uint32_t)tag};
   if (!block)
     return ha_give_up(self, "malloc returned NULL");
+  ha_touch_pages(block, HA_PAGE, size, tag);
   ha_block_mark(block, size, slot->tag, self->run->verify);
   ha_live_add(&self->live, size);
   self->tally.operations++;
@@ -101,11 +110,12 @@ void ha_shuffle(uint32_t *order, uint32_t count, uint64_t *random);
 // A parameter that run->scale multiplies: at least 1.
 uint64_t ha_scaled(const ha_run *run, const char *key);
 
-// The place of parameter `key` among `names` (ends with NULL) in *choice; false after ha_fail() if it is none of them.
+// The place of parameter `key` among `names` (ends with NULL) in *choice; false after ha_fail() if it is none
+// of them.
 bool ha_choose(ha_run *run, const char *key, const char *const *names, unsigned *choice);
 
-// Whether the machine's memory can hold `live` bytes, or `total` bytes, all that are ever allocated, where the
-// allocator never frees. False after ha_fail() with the figures. Both count what the program touches.
+// Whether the machine's memory can hold `live` bytes, or `total` bytes, all that are ever allocated, where
+// the allocator never frees. False after ha_fail() with the figures. Both count what the program touches.
 bool ha_fits(ha_run *run, double live, double total);
 
 // Resident bytes of this process now; 0 if the system does not say. Uses no heap.

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <limits.h>
+#include <string.h>
 
 static json_t *text_or_null(const char *text) {
   return text ? json_string(text) : json_null();
@@ -71,6 +72,15 @@ bool ha_list_all(FILE *out) {
   for (size_t i = 0; i < count; i++)
     json_array_append_new(workloads, workload_json(all[i]));
   return print(out, json_pack("{s:o, s:o}", "allocators", allocators, "workloads", workloads));
+}
+
+bool ha_list_workload(FILE *out, const char *name, ha_run *run) {
+  size_t count;
+  const ha_workload *const *all = ha_catalog(&count);
+  for (size_t i = 0; i < count; i++)
+    if (strcmp(all[i]->name, name) == 0)
+      return print(out, workload_json(all[i])) || ha_fail(run, "stdout cannot be written");
+  return ha_fail(run, "no workload is called \"%.80s\"; --list names them", name);
 }
 
 bool ha_list_probe(FILE *out, const ha_alloc *alloc) {

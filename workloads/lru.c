@@ -1,14 +1,15 @@
 // lru.c: a cache with a byte limit that evicts what was used least recently, while fashion and sizes drift.
 //
 // Four of five requests go to a window of popular keys that moves on slowly; a miss allocates the value
-// and evicts the oldest until it fits. The sizes drift too: values grow to four times and shrink back, as when
-// a service changes what it caches.
-// Stresses: long-run fragmentation: evicted blocks leave holes of yesterday's sizes for tomorrow's requests. A good
-// allocator keeps RSS near the byte limit through the whole drift, which a few seconds of a benchmark only begin to
-// show; raise ops for more.
-// Idea: memcached and the object caches of browsers; the drift of sizes is where slab caches are known to suffer.
+// and evicts the oldest until it fits. The sizes drift too: values grow to four times and shrink back, as
+// when a service changes what it caches. Stresses: long-run fragmentation: evicted blocks leave holes of
+// yesterday's sizes for tomorrow's requests. A good allocator keeps RSS near the byte limit through the whole
+// drift, which a few seconds of a benchmark only begin to show; raise ops for more. Idea: memcached and the
+// object caches of browsers; the drift of sizes is where slab caches are known to suffer.
 #include "workloads/kit.h"
 #include "workloads/sizes.h"
+
+#define SIZE_STEPS UINT64_C(768) // between the smallest sizes and those four times as large
 
 typedef struct lru {
   const uint32_t *sizes;
@@ -17,7 +18,8 @@ typedef struct lru {
   uint32_t *links;                // (keys + 1) * 2 * threads
 } lru;
 
-// One thread's cache. The links make a ring through the cached keys, newest after key number `keys`, its head.
+// One thread's cache. The links make a ring through the cached keys, newest after key number `keys`, its
+// head.
 typedef struct cache {
   const lru *l;
   ha_slot *values;
@@ -86,8 +88,8 @@ static uint32_t choose_key(const lru *l, uint64_t n, uint64_t number) {
 
 // The n-th request's size if it misses: 1 to 4 times the law's, up and down twice in a run.
 static uint32_t choose_size(const lru *l, uint64_t n, uint64_t number) {
-  uint64_t at = 4 * 768 * n / (l->requests + 1) % (2 * 768); // 0 to 1535
-  uint64_t factor = 256 + (at < 768 ? at : 2 * 768 - at);    // 256ths
+  uint64_t at = SIZE_STEPS * 4 * n / (l->requests + 1) % (2 * SIZE_STEPS); // two rises and two falls
+  uint64_t factor = 256 + (at < SIZE_STEPS ? at : 2 * SIZE_STEPS - at);    // 256ths
   return (uint32_t)(l->sizes[(number >> 32) % HA_SIZES] * factor / 256);
 }
 
@@ -131,10 +133,13 @@ static bool lru_finish(ha_run *run) {
 const ha_workload ha_workload_lru = {
     .name = "lru",
     .summary = "a cache with a byte limit, least recently used goes first, sizes drift",
-    .explain = "Keeps values in a cache of fixed bytes; misses allocate a value and evict the oldest ones. What is popular "
-               "and how large it is drift during the run, so that new values do not fit the holes of old ones. Look at RSS "
-               "over live: it is the fragmentation that makes caches restart at night. Time holds the cache's own "
-               "look-ups too, which are alike for all.",
+    .explain =
+        "Keeps values in a cache of fixed bytes; misses allocate a value and evict the oldest ones. What is "
+        "popular "
+        "and how large it is drift during the run, so that new values do not fit the holes of old ones. Look "
+        "at RSS "
+        "over live: it is the fragmentation that makes caches restart at night. Time holds the cache's own "
+        "look-ups too, which are alike for all.",
     .params = params,
     .scales = true,
     .prepare = lru_prepare,

@@ -1,11 +1,11 @@
 // msgpass.c: messages go from producers through proxies to consumers, as in a service made of stages.
 //
-// Producers allocate messages and hand them in batches to proxies, in turn. A proxy passes every other message on as
-// it is and re-encodes the rest: it allocates a new one and frees the old. Consumers read and free.
-// Stresses: remote frees in chains: a proxy frees what producers allocated while it allocates for others, so that no
-// thread's allocations and frees balance by themselves. A good allocator sends memory home in batches and
-// stays as small as the queues are deep.
-// Idea: snmalloc's message-passing test (producers, proxies, consumers).
+// Producers allocate messages and hand them in batches to proxies, in turn. A proxy passes every other
+// message on as it is and re-encodes the rest: it allocates a new one and frees the old. Consumers read and
+// free. Stresses: remote frees in chains: a proxy frees what producers allocated while it allocates for
+// others, so that no thread's allocations and frees balance by themselves. A good allocator sends memory home
+// in batches and stays as small as the queues are deep. Idea: snmalloc's message-passing test (producers,
+// proxies, consumers).
 #include "workloads/ring.h"
 #include "workloads/sizes.h"
 
@@ -38,7 +38,8 @@ static bool msgpass_prepare(ha_run *run) {
   m->proxies = ha_param_number(run, "proxies");
   m->consumers = ha_param_number(run, "consumers");
   run->threads = (unsigned)(m->producers + m->proxies + m->consumers);
-  // Each producer serves every proxy alike and each proxy every consumer, so that all know what comes to them.
+  // Each producer serves every proxy alike and each proxy every consumer, so that all know what comes to
+  // them.
   uint64_t turn = m->proxies * m->consumers;
   m->batches = (ha_scaled(run, "ops") / batch / turn + 1) * turn;
   m->sizes = ha_sizes_draw(run, &random);
@@ -66,7 +67,8 @@ static bool produce(ha_thread *self, const msgpass *m, uint64_t producer) {
     if (!batch)
       return true; // another thread says why
     for (uint64_t i = 0; i < m->rings.batch; i++)
-      if (!ha_slot_take(self, &batch[i], m->sizes[(n * m->rings.batch + i + producer * 7919u) % HA_SIZES], n + i))
+      if (!ha_slot_take(self, &batch[i], m->sizes[(n * m->rings.batch + i + producer * 7919) % HA_SIZES],
+                        n + i))
         return false;
     ha_ring_send(ring);
   }
@@ -138,9 +140,12 @@ static bool msgpass_finish(ha_run *run) {
 const ha_workload ha_workload_msgpass = {
     .name = "msgpass",
     .summary = "messages from producers through proxies to consumers",
-    .explain = "Messages pass through three kinds of threads; the middle ones pass half of them on as they are and write the "
-               "other half anew, so that each thread allocates and frees for others. Time shows the cost of remote frees "
-               "in a chain; memory beyond the queues' depth shows blocks that do not find their way back. The number of "
+    .explain = "Messages pass through three kinds of threads; the middle ones pass half of them on as they "
+               "are and write the "
+               "other half anew, so that each thread allocates and frees for others. Time shows the cost of "
+               "remote frees "
+               "in a chain; memory beyond the queues' depth shows blocks that do not find their way back. "
+               "The number of "
                "threads is its own: on fewer processors, waiting for one's turn is part of the time.",
     .params = params,
     .scales = false,

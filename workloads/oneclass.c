@@ -1,8 +1,8 @@
 // oneclass.c: all threads want blocks of one size, and swap them through a table that they share.
 //
-// A thread allocates a block, exchanges it for whatever lies at a random place of the table, and frees what it got:
-// with N threads (N-1)/N of the frees are remote, in no order, all in one size class.
-// Stresses: everything that an allocator has only once per size class: its list of partly free pages, its lock, its
+// A thread allocates a block, exchanges it for whatever lies at a random place of the table, and frees what
+// it got: with N threads (N-1)/N of the frees are remote, in no order, all in one size class. Stresses:
+// everything that an allocator has only once per size class: its list of partly free pages, its lock, its
 // queue of remote frees. A good allocator keeps threads apart even here; one with a lock per class shows
 // the same time per operation times the number of threads.
 // Idea: snmalloc's contention test.
@@ -17,7 +17,7 @@ typedef struct oneclass {
 } oneclass;
 
 static const ha_param params[] = {
-    {"ops", "2000000", "blocks that each thread swaps", 1, 10000000000},
+    {"ops", "3000000", "blocks that each thread swaps", 1, 10000000000},
     {"places", "16384", "places of the shared table", 1, MOST_PLACES},
     {"size", "64", "size of every block, bytes", 1, 1 << 20},
     {NULL, NULL, NULL, 0, 0},
@@ -67,10 +67,12 @@ static bool oneclass_finish(ha_run *run) {
 const ha_workload ha_workload_oneclass = {
     .name = "oneclass",
     .summary = "threads swap blocks of one size through a shared table",
-    .explain = "All threads allocate blocks of one size, swap them at random places of a shared table and free what they get, "
-               "so that most frees are remote and all of them meet in one size class. Compare time at 1 and at more "
-               "threads: an allocator with one lock or one queue per class slows down with each thread. The swap "
-               "itself costs every allocator the same.",
+    .explain =
+        "All threads allocate blocks of one size, swap them at random places of a shared table and free what "
+        "they get, "
+        "so that most frees are remote and all of them meet in one size class. Compare time at 1 and at more "
+        "threads: an allocator with one lock or one queue per class slows down with each thread. The swap "
+        "itself costs every allocator the same.",
     .params = params,
     .scales = true,
     .prepare = oneclass_prepare,

@@ -1,9 +1,9 @@
 // prodcons.c: producers allocate, consumers free. No block is ever freed by the thread that allocated it.
 //
-// Producers fill batches of blocks and hand them over through bounded queues (one for each producer and consumer,
-// lock-free, so that the queue costs next to nothing); consumers read the blocks and free them.
-// Stresses: the way of a remote free back to where it can be used again. An allocator that parks freed memory at the
-// consumer grows without bound, one with a central lock is slow; a good one returns memory in batches.
+// Producers fill batches of blocks and hand them over through bounded queues (one for each producer and
+// consumer, lock-free, so that the queue costs next to nothing); consumers read the blocks and free them.
+// Stresses: the way of a remote free back to where it can be used again. An allocator that parks freed memory
+// at the consumer grows without bound, one with a central lock is slow; a good one returns memory in batches.
 // Idea: Lever and Boreham, "malloc() performance in a multithreaded Linux environment", USENIX Freenix 2000.
 #include "workloads/ring.h"
 #include "workloads/sizes.h"
@@ -42,7 +42,8 @@ static bool prodcons_prepare(ha_run *run) {
     return false;
   double mean = ha_sizes_mean(p->sizes);
   uint64_t rings = p->producers * p->consumers;
-  return ha_fits(run, (double)(rings * depth * batch) * mean, (double)(p->producers * p->batches * batch) * mean) &&
+  return ha_fits(run, (double)(rings * depth * batch) * mean,
+                 (double)(p->producers * p->batches * batch) * mean) &&
          ha_rings_make(run, &p->rings, rings, batch, depth);
 }
 
@@ -53,7 +54,7 @@ static bool produce(ha_thread *self, prodcons *p, uint64_t producer) {
     if (!batch)
       return true; // another thread says why
     for (uint64_t i = 0; i < p->rings.batch; i++) {
-      uint32_t size = p->sizes[(n * p->rings.batch + i + producer * 7919u) % HA_SIZES];
+      uint32_t size = p->sizes[(n * p->rings.batch + i + producer * 7919) % HA_SIZES];
       if (!ha_slot_take(self, &batch[i], size, n + i))
         return false; // the batch is not handed over: finish() frees it
     }
@@ -97,9 +98,11 @@ static bool prodcons_finish(ha_run *run) {
 const ha_workload ha_workload_prodcons = {
     .name = "prodcons",
     .summary = "producers allocate, consumers free: every free is remote",
-    .explain = "Some threads allocate blocks and pass them in batches to other threads, which read and free them, as in a "
+    .explain = "Some threads allocate blocks and pass them in batches to other threads, which read and free "
+               "them, as in a "
                "pipeline of stages. Time shows what a remote free costs and whether its "
-               "memory finds its way back to the allocating thread; memory above the depth of the queues shows that it "
+               "memory finds its way back to the allocating thread; memory above the depth of the queues "
+               "shows that it "
                "does not.",
     .params = params,
     .scales = false,

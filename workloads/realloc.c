@@ -1,13 +1,11 @@
 // realloc.c: buffers that grow by realloc, geometrically or byte by byte.
 //
-// Some buffers grow in turn, chosen at random, so that none can simply grow into the free space behind it; one that
-// reached its full size is freed and starts anew. Contents must survive every move.
-// Stresses: realloc in place (within a block's slack, for large ones with the kernel's mremap) against copying. A good
+// Some buffers grow in turn, chosen at random, so that none can simply grow into the free space behind it;
+// one that reached its full size is freed and starts anew. Contents must survive every move. Stresses:
+// realloc in place (within a block's slack, for large ones with the kernel's mremap) against copying. A good
 // allocator hardly notices growth by one byte, and moves large buffers without copying them.
 // Idea: the geometric realloc of mimalloc-pprof's suite; growth by one is what naive string code does.
 #include "workloads/kit.h"
-
-#define PAGE 4096u
 
 typedef struct growth {
   uint64_t steps; // reallocations a thread
@@ -19,19 +17,20 @@ typedef struct growth {
 
 #define GROWTH_PARAMS(ops, from, to, percent, by)                                                            \
   {                                                                                                          \
-      {"ops", ops, "growth steps per thread", 1, 10000000000},                                               \
-      {"live", "64", "buffers that grow in turn, per thread", 1, 1000000},                                   \
-      {"from", from, "size at which a buffer starts, bytes", 1, 1 << 30},                                    \
-      {"to", to, "size at which it is freed and starts anew, bytes", 1, 1 << 30},                            \
-      {"percent", percent, "a step's growth in percent of the size", 0, 1000},                               \
-      {"by", by, "a step's growth in bytes, beside percent", 1, 1 << 30},                                    \
-      {NULL, NULL, NULL, 0, 0},                                                                              \
+    {"ops", ops, "growth steps per thread", 1, 10000000000},                                                 \
+        {"live", "64", "buffers that grow in turn, per thread", 1, 1000000},                                 \
+        {"from", from, "size at which a buffer starts, bytes", 1, 1 << 30},                                  \
+        {"to", to, "size at which it is freed and starts anew, bytes", 1, 1 << 30},                          \
+        {"percent", percent, "a step's growth in percent of the size", 0, 1000},                             \
+        {"by", by, "a step's growth in bytes, beside percent", 1, 1 << 30}, {NULL, NULL, NULL, 0, 0},        \
   }
 
 static const ha_param grow_params[] = GROWTH_PARAMS("100000", "16", "262144", "100", "1");
 static const ha_param one_params[] = GROWTH_PARAMS("5000000", "1", "512", "0", "1");
 
-static uint64_t grown(const growth *g, uint64_t size) { return size + size * g->percent / 100 + g->by; }
+static uint64_t grown(const growth *g, uint64_t size) {
+  return size + size * g->percent / 100 + g->by;
+}
 
 static bool growth_prepare(ha_run *run) {
   growth *g = ha_map(run, sizeof *g);
@@ -58,18 +57,17 @@ static bool growth_prepare(ha_run *run) {
   return g->slots != NULL;
 }
 
-// Grows a buffer, checks that it kept its contents, and writes what was added, a byte in each page.
+// Grows a buffer, checks that it kept its contents, and writes what was added.
 static bool grow(ha_thread *self, ha_slot *s, uint32_t size) {
   if (!ha_slot_intact(self, s))
     return false;
-  unsigned char *block = self->alloc->realloc(s->block, size);
+  void *block = self->alloc->realloc(s->block, size);
   if (!block)
     return ha_give_up(self, "realloc returned NULL");
   s->block = block;
   if (!ha_slot_intact(self, s)) // old size still: the part that realloc must keep
     return false;
-  for (uint32_t i = s->size; i < size; i += PAGE)
-    block[i] = (unsigned char)s->tag;
+  ha_touch_pages(block, s->size, size, s->tag);
   ha_live_add(&self->live, (int64_t)size - s->size);
   s->size = size;
   ha_block_mark(block, size, s->tag, self->run->verify);
@@ -105,8 +103,10 @@ static bool growth_finish(ha_run *run) {
 const ha_workload ha_workload_realloc_grow = {
     .name = "realloc-grow",
     .summary = "buffers double by realloc up to 256 KiB",
-    .explain = "Buffers start small and double until they are large, as growing arrays do. Time is mostly copying, unless "
-               "the allocator grows a buffer where it is or has the kernel move its pages; peak RSS shows whether the "
+    .explain = "Buffers start small and double until they are large, as growing arrays do. Time is mostly "
+               "copying, unless "
+               "the allocator grows a buffer where it is or has the kernel move its pages; peak RSS shows "
+               "whether the "
                "old half of each doubling is used again soon. It says little about small blocks.",
     .params = grow_params,
     .scales = true,
@@ -118,7 +118,8 @@ const ha_workload ha_workload_realloc_grow = {
 const ha_workload ha_workload_realloc_one = {
     .name = "realloc-one",
     .summary = "strings grow byte by byte by realloc",
-    .explain = "Strings grow to 512 bytes by one byte at a time, as naive string code does. An allocator that notices that "
+    .explain = "Strings grow to 512 bytes by one byte at a time, as naive string code does. An allocator "
+               "that notices that "
                "the block already has room returns at once; one that copies every time, or looks up the size "
                "slowly, stands out in time. Memory says nothing here: the strings are few.",
     .params = one_params,

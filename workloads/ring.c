@@ -2,6 +2,12 @@
 #include "workloads/ring.h"
 
 #include <sched.h>
+#include <time.h>
+
+// A waiting thread first only yields; on a busy machine that can eat the time of the thread it waits for, so
+// then it sleeps.
+#define YIELDS   100u
+#define SLEEP_NS 20000
 
 bool ha_rings_make(ha_run *run, ha_rings *rings, uint64_t count, uint64_t batch, uint64_t depth) {
   rings->count = count;
@@ -21,18 +27,24 @@ bool ha_rings_clear(ha_run *run, ha_rings *rings) {
   return ha_slots_clear(run, rings->ring[0].slots, rings->count * rings->depth * rings->batch);
 }
 
-void ha_rings_stop(ha_rings *rings) { atomic_store_explicit(&rings->stopped, true, memory_order_relaxed); }
+void ha_rings_stop(ha_rings *rings) {
+  atomic_store_explicit(&rings->stopped, true, memory_order_relaxed);
+}
 
 // Waits until the ring has room for a batch (writer) or holds one (reader).
 static bool wait_for(const ha_rings *rings, const ha_ring *ring, bool room) {
-  for (;;) {
+  const struct timespec pause = {.tv_nsec = SLEEP_NS};
+  for (unsigned tries = 0;; tries++) {
     uint64_t written = atomic_load_explicit(&ring->written, memory_order_acquire);
     uint64_t read = atomic_load_explicit(&ring->read, memory_order_acquire);
     if (room ? written - read < rings->depth : written != read)
       return true;
     if (atomic_load_explicit(&rings->stopped, memory_order_relaxed))
       return false;
-    sched_yield();
+    if (tries < YIELDS)
+      sched_yield();
+    else
+      nanosleep(&pause, NULL);
   }
 }
 
@@ -45,10 +57,14 @@ ha_slot *ha_ring_room(const ha_rings *rings, ha_ring *ring) {
   return wait_for(rings, ring, true) ? batch_at(rings, ring, &ring->written) : NULL;
 }
 
-void ha_ring_send(ha_ring *ring) { atomic_fetch_add_explicit(&ring->written, 1, memory_order_release); }
+void ha_ring_send(ha_ring *ring) {
+  atomic_fetch_add_explicit(&ring->written, 1, memory_order_release);
+}
 
 ha_slot *ha_ring_next(const ha_rings *rings, ha_ring *ring) {
   return wait_for(rings, ring, false) ? batch_at(rings, ring, &ring->read) : NULL;
 }
 
-void ha_ring_done(ha_ring *ring) { atomic_fetch_add_explicit(&ring->read, 1, memory_order_release); }
+void ha_ring_done(ha_ring *ring) {
+  atomic_fetch_add_explicit(&ring->read, 1, memory_order_release);
+}

@@ -1,5 +1,5 @@
-// ring.h: bounded queues of batches of blocks, each between one writing and one reading thread. Lock-free, so that
-// handing a block over costs next to nothing beside malloc and free.
+// ring.h: bounded queues of batches of blocks, each between one writing and one reading thread. Lock-free, so
+// that handing a block over costs next to nothing beside malloc and free.
 //
 // After a failure a thread calls ha_rings_stop(): every wait then ends, so that no thread is left waiting.
 #ifndef HEAPARENA_WORKLOADS_RING_H
@@ -19,7 +19,7 @@ typedef struct ha_rings {
   ha_ring *ring; // count of them
   uint64_t count;
   uint64_t batch, depth; // slots in a batch, batches in a ring
-  alignas(64) _Atomic bool stopped;
+  _Atomic bool stopped;
 } ha_rings;
 
 // Maps `count` empty rings; false after ha_fail().
@@ -30,11 +30,13 @@ bool ha_rings_clear(ha_run *run, ha_rings *rings);
 
 void ha_rings_stop(ha_rings *rings);
 
-// The writer waits for room and gets a batch to fill; NULL if the rings were stopped. ha_ring_send() hands it over.
+// The writer waits for room and gets a batch to fill; NULL if the rings were stopped. ha_ring_send() hands it
+// over.
 ha_slot *ha_ring_room(const ha_rings *rings, ha_ring *ring);
 void ha_ring_send(ha_ring *ring);
 
-// The reader waits for a batch and gets it; NULL if the rings were stopped. ha_ring_done() gives its room back.
+// The reader waits for a batch and gets it; NULL if the rings were stopped. ha_ring_done() gives its room
+// back.
 ha_slot *ha_ring_next(const ha_rings *rings, ha_ring *ring);
 void ha_ring_done(ha_ring *ring);
 

@@ -102,10 +102,12 @@ static bool sum_tallies(ha_run *run, const worker_thread *threads, ha_measuremen
   return run->why[0] == '\0';
 }
 
-static void timed_pass(ha_run *run, worker_thread *threads, pthread_barrier_t *ready, ha_measurement *out) {
+static void timed_pass(ha_run *run, worker_thread *threads, pthread_barrier_t *ready,
+                       const ha_observer *observer, ha_measurement *out) {
   struct rusage before, after;
   reset_peak_rss();
   out->start_rss_bytes = status_bytes("VmRSS:");
+  observer->starts(observer->argument);
   getrusage(RUSAGE_SELF, &before);
   double cpu = now(CLOCK_PROCESS_CPUTIME_ID);
   pthread_barrier_wait(ready);
@@ -118,9 +120,10 @@ static void timed_pass(ha_run *run, worker_thread *threads, pthread_barrier_t *r
   getrusage(RUSAGE_SELF, &after);
   out->peak_rss_bytes = status_bytes("VmHWM:");
   take_usage(out, &before, &after);
+  observer->ended(observer->argument);
 }
 
-bool ha_run_once(ha_run *run, ha_measurement *out) {
+bool ha_run_observed(ha_run *run, ha_measurement *out, const ha_observer *observer) {
   pthread_barrier_t ready;
   memset(out, 0, sizeof *out);
   if (!run->workload->prepare(run))
@@ -128,11 +131,19 @@ bool ha_run_once(ha_run *run, ha_measurement *out) {
   worker_thread *threads = ha_map(run, run->threads * sizeof *threads);
   if (!threads || !start_threads(run, threads, &ready))
     return false;
-  timed_pass(run, threads, &ready, out);
+  timed_pass(run, threads, &ready, observer, out);
   pthread_barrier_destroy(&ready);
   out->threads = run->threads;
   out->harness_bytes = run->harness_bytes;
   out->peak_live_bytes = (uint64_t)atomic_load(&run->live_peak);
   bool sound = sum_tallies(run, threads, out);
   return run->workload->finish(run) && sound;
+}
+
+static void nothing(void *argument) {
+  (void)argument;
+}
+
+bool ha_run_once(ha_run *run, ha_measurement *out) {
+  return ha_run_observed(run, out, &(ha_observer){.starts = nothing, .ended = nothing});
 }

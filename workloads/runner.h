@@ -25,4 +25,15 @@ typedef struct ha_measurement {
 // values, alloc, threads, seed, scale and verify are set by the caller. Call from the main thread.
 bool ha_run_once(ha_run *run, ha_measurement *out);
 
+// What another pass than that of time does around the body, on the main thread: `starts` when all threads are
+// there and wait, `ended` when the last has ended and before finish() frees what is live.
+typedef struct ha_observer {
+  void (*starts)(void *argument);
+  void (*ended)(void *argument);
+  void *argument;
+} ha_observer;
+
+// As ha_run_once(), observed.
+bool ha_run_observed(ha_run *run, ha_measurement *out, const ha_observer *observer);
+
 #endif

@@ -1,10 +1,10 @@
 // sh.c: groups of blocks freed now in order, now in reverse, while some outlive several groups: sh6 and sh8.
 //
-// Each thread keeps a table of groups. In turn a group is emptied, in the order of allocation or in its reverse, except
-// for a few blocks that stay until the group's next turn but one; then it is filled again with sizes that are mostly
-// small. sh8 hands a share of each group to the next thread, which frees it.
-// Stresses: both orders of free in one heap, blocks of several ages among each other; sh8 adds remote frees in all
-// directions. A good allocator is as fast in both orders, and its memory does not depend on who frees.
+// Each thread keeps a table of groups. In turn a group is emptied, in the order of allocation or in its
+// reverse, except for a few blocks that stay until the group's next turn; then it is filled again
+// with sizes that are mostly small. sh8 hands a share of each group to the next thread, which frees it.
+// Stresses: both orders of free in one heap, blocks of several ages among each other; sh8 adds remote frees
+// in all directions. A good allocator is as fast in both orders, and its memory does not depend on who frees.
 // Idea: MicroQuill's sh6bench and sh8bench (SmartHeap); written anew, the figures differ.
 #include "workloads/ring.h"
 #include "workloads/sizes.h"
@@ -21,15 +21,14 @@ typedef struct sh {
 
 #define SH_PARAMS(ops, remote)                                                                               \
   {                                                                                                          \
-      {"ops", ops, "blocks allocated per thread", 1, 10000000000},                                           \
-      {"group", "2000", "blocks in a group, 8 groups per thread", 16, 10000000},                             \
-      {"remote", remote, "blocks of a group that the next thread frees, percent", 0, 90},                    \
-      HA_SIZE_PARAMS("pareto", "8", "1000"),                                                                 \
-      {NULL, NULL, NULL, 0, 0},                                                                              \
+    {"ops", ops, "blocks allocated per thread", 1, 10000000000},                                             \
+        {"group", "2000", "blocks in a group, 8 groups per thread", 16, 10000000},                           \
+        {"remote", remote, "blocks of a group that the next thread frees, percent", 0, 90},                  \
+        HA_SIZE_PARAMS("pareto", "8", "1000"), {NULL, NULL, NULL, 0, 0},                                     \
   }
 
-static const ha_param sh6_params[] = SH_PARAMS("6000000", "0");
-static const ha_param sh8_params[] = SH_PARAMS("6000000", "25");
+static const ha_param sh6_params[] = SH_PARAMS("9000000", "0");
+static const ha_param sh8_params[] = SH_PARAMS("9000000", "25");
 
 static bool sh_prepare(ha_run *run) {
   sh *s = ha_map(run, sizeof *s);
@@ -50,7 +49,7 @@ static bool sh_prepare(ha_run *run) {
   return s->slots && (!s->shared || ha_rings_make(run, &s->rings, run->threads, s->shared, 2));
 }
 
-// Empties a group, forwards or backwards. Every 16th block stays this time if it is not marked as old.
+// Empties a group, forwards or backwards. Every 16th block stays, another one each time.
 static bool empty_group(ha_thread *self, const sh *s, ha_slot *group, uint64_t round) {
   bool backwards = round / GROUPS % 2;
   for (uint64_t n = 0; n < s->group; n++) {
@@ -70,8 +69,8 @@ static bool fill_group(ha_thread *self, const sh *s, ha_slot *group) {
   return true;
 }
 
-// Gives the first blocks of the group to the next thread and frees what the one before gave. All threads are at most
-// two rounds apart; the one that is furthest behind can always go on, so none waits for ever.
+// Gives the first blocks of the group to the next thread and frees what the one before gave. All threads are
+// at most two rounds apart; the one that is furthest behind can always go on, so none waits for ever.
 static bool exchange(ha_thread *self, sh *s, unsigned thread, ha_slot *group, uint64_t round) {
   unsigned threads = self->run->threads;
   ha_ring *out = &s->rings.ring[thread];
@@ -118,8 +117,10 @@ static bool sh_finish(ha_run *run) {
 const ha_workload ha_workload_sh6 = {
     .name = "sh6",
     .summary = "groups of small blocks freed in order and in reverse, some stay longer",
-    .explain = "Fills and empties groups of mostly small blocks, forwards and backwards in turn, while a sixteenth of them "
-               "stays for another turn. Time is the everyday cost with both orders of free in one heap. All frees are "
+    .explain = "Fills and empties groups of mostly small blocks, forwards and backwards in turn, while a "
+               "sixteenth of them "
+               "stays for another turn. Time is the everyday cost with both orders of free in one heap. All "
+               "frees are "
                "local: compare sh8, where a quarter is not.",
     .params = sh6_params,
     .scales = true,
@@ -131,8 +132,10 @@ const ha_workload ha_workload_sh6 = {
 const ha_workload ha_workload_sh8 = {
     .name = "sh8",
     .summary = "as sh6, and a quarter of the blocks is freed by the next thread",
-    .explain = "As sh6, but each thread hands a quarter of its blocks to its neighbour, which frees them. The time above that "
-               "of sh6 is the price of remote frees and of waiting for the neighbour. With one thread it gives the blocks to "
+    .explain = "As sh6, but each thread hands a quarter of its blocks to its neighbour, which frees them. "
+               "The time above that "
+               "of sh6 is the price of remote frees and of waiting for the neighbour. With one thread it "
+               "gives the blocks to "
                "itself and nothing is remote: take two threads and more.",
     .params = sh8_params,
     .scales = true,

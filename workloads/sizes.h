@@ -1,5 +1,5 @@
-// sizes.h: size laws, the distributions that synthetic workloads draw request sizes from. A law is drawn into a
-// table before the clock starts, so that the timed loop reads sizes instead of computing logarithms.
+// sizes.h: size laws, the distributions that synthetic workloads draw request sizes from. A law is drawn into
+// a table before the clock starts, so that the timed loop reads sizes instead of computing logarithms.
 #ifndef HEAPARENA_WORKLOADS_SIZES_H
 #define HEAPARENA_WORKLOADS_SIZES_H
 
@@ -8,26 +8,28 @@
 #define HA_SIZES 65536 // entries of a table: a power of two
 
 // Parameter descriptions for a workload's table: "law", "min", "max" with the given defaults.
-#define HA_SIZE_PARAMS(law, least_default, most_default)                                                               \
-  {"law", law, "size law: fixed (min), even, lognormal, pareto, measured, fleet0 to fleet9, in [min, max]", 0, 0},                            \
-      {"min", least_default, "smallest request, bytes", 1, (uint64_t)1 << 30},                                        \
-      {"max", most_default, "largest request, bytes", 1, (uint64_t)1 << 30}
+#define HA_SIZE_PARAMS(law, least_default, most_default)                                                     \
+  {"law", law, "size law: fixed (min), even, lognormal, pareto, measured, fleet0 to fleet9, in [min, max]",  \
+   0, 0},                                                                                                    \
+      {"min", least_default, "smallest request, bytes", 1, (uint64_t)1 << 30}, {                             \
+    "max", most_default, "largest request, bytes", 1, (uint64_t)1 << 30                                      \
+  }
 
 // Draws HA_SIZES sizes by the run's parameters law, min and max:
 //   fixed      always min
 //   even       every size in [min, max] alike
-//   lognormal  most requests small: median 64 bytes, sigma 1.2 (the shape of server fleets, fleetbench), cut to range
-//   pareto     density ~ size^-2 (the inverse-square law of glibc's benchtests), cut to range
-//   fleet0 to fleet9  as one of ten servers requests them (fleet_profiles.h), cut to range
-//   measured   those ten in equal parts
+//   lognormal  most requests small: median 64 bytes, sigma 1.2 (the shape of server fleets, fleetbench), cut
+//   to range pareto     density ~ size^-2 (the inverse-square law of glibc's benchtests), cut to range fleet0
+//   to fleet9  as one of ten servers requests them (fleet_profiles.h), cut to range measured   those ten in
+//   equal parts
 // NULL after ha_fail() on an unknown law or min > max.
 const uint32_t *ha_sizes_draw(ha_run *run, uint64_t *random);
 
 // Mean of a drawn table, bytes.
 double ha_sizes_mean(const uint32_t *sizes);
 
-// The size after `size` in a walk over the size classes that allocators commonly have: multiples of 16 up to 128,
-// then four to each doubling. Every class of such an allocator is met.
+// The size after `size` in a walk over the size classes that allocators commonly have: multiples of 16 up to
+// 128, then four to each doubling. Every class of such an allocator is met.
 uint32_t ha_sizes_next_class(uint32_t size);
 
 #endif

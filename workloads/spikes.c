@@ -1,12 +1,11 @@
 // spikes.c: a server's steady heap under queries whose memory comes and goes in spikes.
 //
-// Each query allocates some thousand blocks; three queries overlap, and when the oldest ends its blocks go, in
-// the order of allocation, except for one in ten that takes the place of an old block of the steady heap. One query in
-// fifty is ten times as large.
-// Stresses: room for the largest query and what becomes of it afterwards, blocks of the steady heap that end up
-// among short-lived ones. A good allocator's peak is little above the largest moment of live bytes, and its time for
-// an ordinary query does not depend on the large one before it.
-// Idea: tcmalloc's empirical driver (a query every 10 ms that lives for 30 ms, locality 0.9).
+// Each query allocates some thousand blocks; three queries overlap, and when the oldest ends its blocks go,
+// in the order of allocation, except for one in ten that takes the place of an old block of the steady heap.
+// One query in fifty is ten times as large. Stresses: room for the largest query and what becomes of it
+// afterwards, blocks of the steady heap that end up among short-lived ones. A good allocator's peak is little
+// above the largest moment of live bytes, and its time for an ordinary query does not depend on the large one
+// before it. Idea: tcmalloc's empirical driver (a query every 10 ms that lives for 30 ms, locality 0.9).
 #include "workloads/kit.h"
 #include "workloads/sizes.h"
 
@@ -82,7 +81,7 @@ static void spikes_body(ha_run *run, unsigned thread, ha_tally *tally) {
   ha_thread self = ha_thread_begin(run, thread);
   bool good = true;
   for (uint64_t i = 0; good && i < s->steady; i++)
-    good = ha_slot_take(&self, &steady[i], s->sizes[(i + thread * 7919u) % HA_SIZES], i);
+    good = ha_slot_take(&self, &steady[i], s->sizes[(i + (uint64_t)thread * 7919) % HA_SIZES], i);
   for (uint64_t n = 0; good && n < s->queries; n++) {
     ha_slot *blocks = steady + s->steady + n % s->overlap * s->query * SPIKE_TIMES;
     good = end_query(&self, s, steady, blocks) && begin_query(&self, s, blocks, n);
@@ -98,10 +97,14 @@ static bool spikes_finish(ha_run *run) {
 const ha_workload ha_workload_spikes = {
     .name = "spikes",
     .summary = "queries with spiky transient memory over a steady heap",
-    .explain = "A heap of 100,000 lasting blocks serves queries that each allocate 2,000 blocks and free them soon after, "
-               "except for a tenth that replaces lasting ones; one query in fifty is ten times as large. Look at RSS over "
-               "live, which shows what the spikes leave behind, and at time, the everyday of a request-driven server. "
-               "Queries follow one another without pause, so that returning memory in idle time does not show: see drain.",
+    .explain = "A heap of 100,000 lasting blocks serves queries that each allocate 2,000 blocks and free "
+               "them soon after, "
+               "except for a tenth that replaces lasting ones; one query in fifty is ten times as large. "
+               "Look at RSS over "
+               "live, which shows what the spikes leave behind, and at time, the everyday of a "
+               "request-driven server. "
+               "Queries follow one another without pause, so that returning memory in idle time does not "
+               "show: see drain.",
     .params = params,
     .scales = true,
     .prepare = spikes_prepare,

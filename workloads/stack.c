@@ -1,11 +1,10 @@
 // stack.c: phases of a program whose blocks live as on a stack: what was allocated last is freed first.
 //
-// The depth wanders: each phase picks a new depth and pushes or pops blocks until it is there, as a recursive parser or
-// compiler pass does.
-// Stresses: caches that fill in one long run and empty in the next. A good allocator keeps enough
-// to absorb a phase, and gives back what a deep phase needed once the stack stays low.
-// Idea: obstack-like phases of compilers, as in Wilson, Johnstone, Neely and Boles, "Dynamic storage allocation:
-// a survey and critical review", IWMM 1995 (ramps, peaks and plateaus).
+// The depth wanders: each phase picks a new depth and pushes or pops blocks until it is there, as a recursive
+// parser or compiler pass does. Stresses: caches that fill in one long run and empty in the next. A good
+// allocator keeps enough to absorb a phase, and gives back what a deep phase needed once the stack stays low.
+// Idea: obstack-like phases of compilers, as in Wilson, Johnstone, Neely and Boles, "Dynamic storage
+// allocation: a survey and critical review", IWMM 1995 (ramps, peaks and plateaus).
 #include "workloads/kit.h"
 #include "workloads/sizes.h"
 
@@ -52,7 +51,8 @@ static void stack_body(ha_run *run, unsigned thread, ha_tally *tally) {
     for (; good && height > target; height--)
       good = ha_slot_drop(&self, &slots[height - 1]);
     for (; good && height < target; height++, pushed++)
-      good = ha_slot_take(&self, &slots[height], s->sizes[(pushed + thread * 7919u) % HA_SIZES], pushed);
+      good = ha_slot_take(&self, &slots[height], s->sizes[(pushed + (uint64_t)thread * 7919) % HA_SIZES],
+                          pushed);
     if (good && height == s->depth) // only here can a target repeat for ever, with depth=1
       good = ha_slot_drop(&self, &slots[--height]);
   }
@@ -69,9 +69,12 @@ static bool stack_finish(ha_run *run) {
 const ha_workload ha_workload_stack = {
     .name = "stack",
     .summary = "stack-like phases: last allocated, first freed, depth wanders",
-    .explain = "Blocks are freed in the reverse order of allocation while the depth wanders up and down by thousands of "
-               "blocks, as in a parser or a compiler pass. It is an easy order for every allocator, so time shows the cost of "
-               "moving blocks in bulk between a thread's cache and the shared heap. Fragmentation does not show here.",
+    .explain = "Blocks are freed in the reverse order of allocation while the depth wanders up and down by "
+               "thousands of "
+               "blocks, as in a parser or a compiler pass. It is an easy order for every allocator, so time "
+               "shows the cost of "
+               "moving blocks in bulk between a thread's cache and the shared heap. Fragmentation does not "
+               "show here.",
     .params = params,
     .scales = true,
     .prepare = stack_prepare,

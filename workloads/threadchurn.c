@@ -1,11 +1,10 @@
 // threadchurn.c: many short-lived threads, each of which leaves live blocks behind.
 //
-// Threads follow one another; each frees the blocks that the one before left, allocates a few hundred, frees most of
-// them and ends with the rest alive.
-// Stresses: the cost of a thread's first allocation and of its end, and what becomes of its caches and half-used
-// pages. A good allocator sets a thread up in a microsecond and lets the next thread go on in the memory of the
-// last one; a poor one leaks a little with each, which shows in memory.
-// Idea: Leijen's mstress and mleak, the thread churn of mimalloc-pprof's suite.
+// Threads follow one another; each frees the blocks that the one before left, allocates a few hundred, frees
+// most of them and ends with the rest alive. Stresses: the cost of a thread's first allocation and of its
+// end, and what becomes of its caches and half-used pages. A good allocator sets a thread up in a microsecond
+// and lets the next thread go on in the memory of the last one; a poor one leaks a little with each, which
+// shows in memory. Idea: Leijen's mstress and mleak, the thread churn of mimalloc-pprof's suite.
 #include "workloads/kit.h"
 #include "workloads/sizes.h"
 
@@ -102,10 +101,13 @@ static bool threadchurn_finish(ha_run *run) {
 const ha_workload ha_workload_threadchurn = {
     .name = "threadchurn",
     .summary = "thousands of short-lived threads, each leaves live blocks to the next",
-    .explain = "Starts threads one after the other; each frees what the last one left, allocates some hundred blocks and ends "
-               "with a fifth of them alive. Time holds the start of each thread, which costs some ten microseconds with any "
-               "allocator, and the allocator's own set-up and clean-up for it. Memory is the point: it must not "
-               "grow with the number of threads (raise lives to see).",
+    .explain =
+        "Starts threads one after the other; each frees what the last one left, allocates some hundred "
+        "blocks and ends "
+        "with a fifth of them alive. Time holds the start of each thread, which costs some ten microseconds "
+        "with any "
+        "allocator, and the allocator's own set-up and clean-up for it. Memory is the point: it must not "
+        "grow with the number of threads (raise lives to see).",
     .params = params,
     .scales = true,
     .prepare = threadchurn_prepare,

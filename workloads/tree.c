@@ -1,11 +1,11 @@
 // tree.c: binary trees are built, walked and torn down, while a large one lives on.
 //
-// Nodes are of one size and hold the addresses of their children; walks and tear-down follow these addresses, so that
-// where the allocator put the nodes decides about cache misses. A table of the harness repeats the links, which
-// shows any change of a live node (and lets the null allocator, whose nodes are all one, take part).
-// Stresses: many blocks of one size in a row, locality of blocks that were allocated together, frees in tree order.
-// A good allocator places neighbours in time next to each other, even after much of the heap was reused.
-// Idea: Boehm's GCBench and the binary-trees benchmark of the Computer Language Benchmarks Game.
+// Nodes are of one size and hold the addresses of their children; walks and tear-down follow these addresses,
+// so that where the allocator put the nodes decides about cache misses. A table of the harness repeats the
+// links, which shows any change of a live node (and lets the null allocator, whose nodes are all one, take
+// part). Stresses: many blocks of one size in a row, locality of blocks that were allocated together, frees
+// in tree order. A good allocator places neighbours in time next to each other, even after much of the heap
+// was reused. Idea: Boehm's GCBench and the binary-trees benchmark of the Computer Language Benchmarks Game.
 #include "workloads/kit.h"
 
 #define MOST_DEPTH 24
@@ -81,12 +81,14 @@ static bool intact(ha_thread *self, const ha_slot *tree, uint64_t i, uint64_t en
     return true;
   if (block == s->block && n->child[0] == (leaf ? NULL : tree[2 * i].block) &&
       n->child[1] == (leaf ? NULL : tree[2 * i + 1].block) &&
-      ha_block_check((const unsigned char *)block + sizeof(node), s->size - sizeof(node), s->tag, self->run->verify))
+      ha_block_check((const unsigned char *)block + sizeof(node), s->size - sizeof(node), s->tag,
+                     self->run->verify))
     return true;
   return ha_give_up(self, "a live tree node lost its contents");
 }
 
-// Goes over a tree in depth-first order by the addresses in its nodes; frees the nodes on the way up if told so.
+// Goes over a tree in depth-first order by the addresses in its nodes; frees the nodes on the way up if told
+// so.
 static bool walk(ha_thread *self, ha_slot *tree, uint64_t i, uint64_t end, void *block, bool freeing) {
   if (i >= end)
     return true;
@@ -95,7 +97,8 @@ static bool walk(ha_thread *self, ha_slot *tree, uint64_t i, uint64_t end, void 
   node n = *(node *)block;
   if (2 * i < end && !ha_keeps_contents(self->run))
     n = (node){{tree[2 * i].block, tree[2 * i + 1].block}}; // its nodes are one and hold any node's addresses
-  if (!walk(self, tree, 2 * i, end, n.child[0], freeing) || !walk(self, tree, 2 * i + 1, end, n.child[1], freeing))
+  if (!walk(self, tree, 2 * i, end, n.child[0], freeing) ||
+      !walk(self, tree, 2 * i + 1, end, n.child[1], freeing))
     return false;
   if (!freeing)
     return true;
@@ -134,9 +137,12 @@ static bool trees_finish(ha_run *run) {
 const ha_workload ha_workload_tree = {
     .name = "tree",
     .summary = "binary trees built, walked and torn down beside one that lasts",
-    .explain = "Builds binary trees of a node size of 48 bytes, walks them by the addresses in their nodes, and frees them "
-               "child by child, while a large tree lives on. Time shows allocation of one size in a row, and locality: where "
-               "nodes lie decides how many cache misses the walk has. Mixed sizes and fragmentation do not show.",
+    .explain =
+        "Builds binary trees of a node size of 48 bytes, walks them by the addresses in their nodes, and "
+        "frees them "
+        "child by child, while a large tree lives on. Time shows allocation of one size in a row, and "
+        "locality: where "
+        "nodes lie decides how many cache misses the walk has. Mixed sizes and fragmentation do not show.",
     .params = params,
     .scales = true,
     .prepare = trees_prepare,

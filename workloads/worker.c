@@ -1,18 +1,22 @@
 // worker.c: heaparena-worker, the program that `heaparena run` starts once for every sample.
 //
 //   heaparena-worker --list                                 what there is, as JSON
+//   heaparena-worker --explain WORKLOAD                     one workload, as JSON
 //   heaparena-worker --probe --allocator SPEC               what this allocator is, as JSON
 //   heaparena-worker --allocator SPEC --workload SPEC --out FILE [--threads N] [--seed N] [--scale X]
-//   [--verify]
+//   [--verify] [--pass time|latency|timeline|instructions] [--detail FILE] [--interval-ms N] [--after-ms N]
 //
-// FILE gets Google Benchmark's JSON with one benchmark. Exit status: 0 measured; 1 the workload failed (FILE
-// says why); 2 bad usage, one line on stderr. A malloc-replacing library is preloaded by starting itself
-// again (registry.h).
+// FILE gets Google Benchmark's JSON with one benchmark; the file of --detail what a pass (pass.h) saw beyond
+// its counters. Exit status: 0 measured; 1 the workload failed (FILE says why); 2 bad usage or something is
+// not there, one line on stderr. A malloc-replacing library is preloaded by starting itself again
+// (registry.h). Two more options are for programs that this one starts: --first-allocation, --sample FD.
 #include "adapters/registry.h"
 #include "workloads/catalog.h"
 #include "workloads/gbench.h"
+#include "workloads/latency_first.h"
 #include "workloads/listing.h"
-#include "workloads/runner.h"
+#include "workloads/pass.h"
+#include "workloads/timeline.h"
 
 #include <errno.h>
 #include <math.h>
@@ -27,10 +31,12 @@
 #define VERIFY_SHARE 0.05
 
 typedef struct options {
-  bool list, probe, verify;
-  const char *allocator, *workload, *out;
-  uint64_t threads, seed;
+  bool list, probe, verify, first_allocation, sample;
+  const char *allocator, *workload, *out, *explain, *detail;
+  uint64_t threads, seed, sample_fd;
   double scale;
+  const ha_pass *pass;
+  ha_pass_options watch;
 } options;
 
 static int refuse(const char *what) {
@@ -46,6 +52,24 @@ static bool parse_count(const char *text, uint64_t most, uint64_t *out) {
   return *text >= '0' && *text <= '9' && *end == '\0' && errno == 0 && value <= most;
 }
 
+static const char *parse_pass_value(options *o, const char *key, const char *value) {
+  if (strcmp(key, "--pass") == 0) {
+    o->pass = ha_pass_find(value);
+    return o->pass ? NULL : "--pass: choose one of time, latency, timeline, instructions";
+  }
+  if (strcmp(key, "--interval-ms") == 0)
+    return parse_count(value, 60000, &o->watch.interval_ms) && o->watch.interval_ms > 0
+               ? NULL
+               : "--interval-ms: give a number from 1 to 60000";
+  if (strcmp(key, "--after-ms") == 0)
+    return parse_count(value, 60000, &o->watch.after_ms) ? NULL : "--after-ms: give a number up to 60000";
+  if (strcmp(key, "--sample") == 0) {
+    o->sample = true;
+    return parse_count(value, 1023, &o->sample_fd) ? NULL : "--sample: give a file descriptor";
+  }
+  return "unknown option; see the first lines of workloads/worker.c, or use the heaparena command";
+}
+
 static const char *parse_value(options *o, const char *key, const char *value) {
   if (strcmp(key, "--allocator") == 0)
     o->allocator = value;
@@ -53,6 +77,10 @@ static const char *parse_value(options *o, const char *key, const char *value) {
     o->workload = value;
   else if (strcmp(key, "--out") == 0)
     o->out = value;
+  else if (strcmp(key, "--explain") == 0)
+    o->explain = value;
+  else if (strcmp(key, "--detail") == 0)
+    o->detail = value;
   else if (strcmp(key, "--threads") == 0)
     return parse_count(value, 1024, &o->threads) && o->threads > 0
                ? NULL
@@ -66,7 +94,7 @@ static const char *parse_value(options *o, const char *key, const char *value) {
                ? NULL
                : "--scale: give a number above 0, at most 1e6";
   } else
-    return "unknown option; see the first lines of workloads/worker.c, or use the heaparena command";
+    return parse_pass_value(o, key, value);
   return NULL;
 }
 
@@ -78,6 +106,8 @@ static const char *parse(options *o, int argc, char *argv[]) {
       o->probe = true;
     else if (strcmp(argv[i], "--verify") == 0)
       o->verify = true;
+    else if (strcmp(argv[i], "--first-allocation") == 0)
+      o->first_allocation = true;
     else if (i + 1 == argc)
       return "an option lacks its value, or is unknown";
     else {
@@ -87,15 +117,13 @@ static const char *parse(options *o, int argc, char *argv[]) {
       i++;
     }
   }
-  if (o->list)
+  if (o->list || o->explain || o->sample)
     return NULL;
   if (!o->allocator)
     return "--allocator is missing";
-  return o->probe || (o->workload && o->out) ? NULL : "--workload and --out are needed";
-}
-
-static void count(hg_sample *sample, const char *name, double value) {
-  sample->counters[sample->counter_count++] = (hg_counter){name, value};
+  o->watch.allocator = o->allocator;
+  return o->probe || o->first_allocation || (o->workload && o->out) ? NULL
+                                                                    : "--workload and --out are needed";
 }
 
 static void fill_sample(hg_sample *sample, const ha_measurement *m) {
@@ -104,21 +132,21 @@ static void fill_sample(hg_sample *sample, const ha_measurement *m) {
   // What the work made resident, against the least that could hold it.
   double growth = (double)m->peak_rss_bytes - (double)m->start_rss_bytes;
   sample->wall_seconds = m->wall_seconds;
-  count(sample, "operations", (double)m->operations);
-  count(sample, "ops_per_second", m->wall_seconds > 0 ? (double)m->operations / m->wall_seconds : 0);
-  count(sample, "wall_seconds", m->wall_seconds);
-  count(sample, "cpu_seconds", m->cpu_seconds);
-  count(sample, "user_seconds", m->user_seconds);
-  count(sample, "system_seconds", m->system_seconds);
-  count(sample, "peak_rss_bytes", (double)m->peak_rss_bytes);
-  count(sample, "start_rss_bytes", (double)m->start_rss_bytes);
-  count(sample, "harness_bytes", (double)m->harness_bytes);
-  count(sample, "memory_bytes", memory);
-  count(sample, "peak_live_bytes", (double)m->peak_live_bytes);
-  count(sample, "rss_over_live", m->peak_live_bytes ? growth / (double)m->peak_live_bytes : 0);
-  count(sample, "minor_faults", (double)m->minor_faults);
-  count(sample, "major_faults", (double)m->major_faults);
-  count(sample, "worker_threads", m->threads);
+  hg_count(sample, "operations", (double)m->operations);
+  hg_count(sample, "ops_per_second", m->wall_seconds > 0 ? (double)m->operations / m->wall_seconds : 0);
+  hg_count(sample, "wall_seconds", m->wall_seconds);
+  hg_count(sample, "cpu_seconds", m->cpu_seconds);
+  hg_count(sample, "user_seconds", m->user_seconds);
+  hg_count(sample, "system_seconds", m->system_seconds);
+  hg_count(sample, "peak_rss_bytes", (double)m->peak_rss_bytes);
+  hg_count(sample, "start_rss_bytes", (double)m->start_rss_bytes);
+  hg_count(sample, "harness_bytes", (double)m->harness_bytes);
+  hg_count(sample, "memory_bytes", memory);
+  hg_count(sample, "peak_live_bytes", (double)m->peak_live_bytes);
+  hg_count(sample, "rss_over_live", m->peak_live_bytes ? growth / (double)m->peak_live_bytes : 0);
+  hg_count(sample, "minor_faults", (double)m->minor_faults);
+  hg_count(sample, "major_faults", (double)m->major_faults);
+  hg_count(sample, "worker_threads", m->threads);
 }
 
 // The run as given on the command line, and the storage of its failure's text.
@@ -150,8 +178,9 @@ static void label(hg_sample *sample, const char *format, ...) {
 static void pass(void *argument, hg_sample *sample) {
   job *j = argument;
   ha_measurement m;
+  memset(&m, 0, sizeof m);
   prepare_run(j, &j->measured, false);
-  if (!ha_run_once(&j->measured, &m))
+  if (!j->o->pass->measure(&j->measured, &j->o->watch, &m, sample))
     sample->error = j->measured.why;
   fill_sample(sample, &m);
   label(sample, "pass_checksum=0x%016llx", (unsigned long long)m.checksum);
@@ -190,25 +219,48 @@ static int run(const options *o, const ha_alloc *alloc) {
     return 2;
   }
   const char *why = j.measured.why[0] ? j.measured.why : j.verified.why;
-  if (*why)
+  if (*why) {
     fprintf(stderr, "heaparena-worker: %s\n", why);
-  return *why ? 1 : 0;
+    return 1;
+  }
+  if (o->detail && !ha_pass_write_detail(o->pass, o->detail)) {
+    fprintf(stderr, "heaparena-worker: %s: cannot be written\n", o->detail);
+    return 2;
+  }
+  return 0;
+}
+
+static int explain(const char *name) {
+  static ha_run unused; // for its message
+  return ha_list_workload(stdout, name, &unused) ? 0 : refuse(unused.why);
 }
 
 int main(int argc, char *argv[]) {
-  static options o = {.threads = 1, .seed = 1, .scale = 1.0};
+  static options o = {.threads = 1,
+                      .seed = 1,
+                      .scale = 1.0,
+                      .pass = &ha_pass_time,
+                      .watch = {.interval_ms = 5, .after_ms = 5000}};
   const char *wrong = parse(&o, argc, argv);
   if (wrong)
     return refuse(wrong);
   if (o.list)
     return ha_list_all(stdout) ? 0 : 1;
+  if (o.explain)
+    return explain(o.explain);
   // A worker that hangs must not outlive the command that waits for it, however that ends.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (o.sample)
+    return ha_timeline_sample((int)o.sample_fd);
   char why[1024];
   const ha_alloc *alloc = ha_open(o.allocator, argv, why, sizeof why);
   if (!alloc)
     return refuse(why);
+  if (o.first_allocation)
+    return ha_first_allocation_answer(alloc);
   if (o.probe)
     return ha_list_probe(stdout, alloc) ? 0 : 1;
+  if (o.pass->prepare && !o.pass->prepare(argv, why, sizeof why))
+    return refuse(why);
   return run(&o, alloc);
 }

@@ -1,8 +1,5 @@
-// workloads_test.c: specs, size laws, block marks, and each synthetic workload end to end over small linked
-// allocators.
-#include "adapters/registry.h"
+// workloads_test.c: specs, size laws, block marks, live bytes. The workloads themselves: synthetic_test.c.
 #include "workloads/catalog.h"
-#include "workloads/runner.h"
 #include "workloads/sizes.h"
 
 #include <setjmp.h>
@@ -13,8 +10,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static char *const no_arguments[] = {NULL};
 
 static ha_run fresh_run(const char *spec, const ha_alloc *alloc, unsigned threads, double scale,
                         bool verify) {
@@ -127,95 +122,6 @@ static void test_live_peak_is_exact_for_one_thread(void **state) {
   assert_int_equal(atomic_load(&run.live_peak), peak);
 }
 
-static const ha_alloc *linked(const char *name) {
-  char why[512];
-  const ha_alloc *alloc = ha_open(name, no_arguments, why, sizeof why);
-  assert_non_null(alloc);
-  return alloc;
-}
-
-static ha_measurement measure(const char *spec, const ha_alloc *alloc, unsigned threads, bool verify) {
-  ha_run run = fresh_run(spec, alloc, threads, 1, verify);
-  ha_measurement m;
-  if (!ha_run_once(&run, &m))
-    fail_msg("%s over %s: %s", spec, alloc->name, run.why);
-  return m;
-}
-
-static const char *const small_specs[] = {
-    "churn:live=500:ops=5000",
-    "larson:live=100:ops=500:rounds=4",
-    "prodcons:ops=5000:batch=16:depth=4",
-    "prodcons:ops=3000:batch=16:depth=4:producers=2:consumers=3",
-};
-
-static void test_workloads_run_and_repeat(void **state) {
-  (void)state;
-  static const char *const allocators[] = {"template", "bump", "null"};
-  for (size_t a = 0; a < 3; a++)
-    for (size_t w = 0; w < sizeof small_specs / sizeof small_specs[0]; w++)
-      for (unsigned threads = 1; threads <= 3; threads += 2) {
-        const ha_alloc *alloc = linked(allocators[a]);
-        ha_measurement first = measure(small_specs[w], alloc, threads, false);
-        ha_measurement again = measure(small_specs[w], alloc, threads, true);
-        assert_true(first.operations >= 5000 || w == 1);
-        assert_int_equal(first.operations, again.operations);
-        assert_int_equal(first.checksum, again.checksum);
-        assert_true(first.wall_seconds > 0);
-        assert_true(first.peak_live_bytes > 0);
-      }
-}
-
-// An allocator that hands the same block out twice now and then: a verification that verifies must see it.
-static void *lent_block;
-static _Atomic unsigned handed_out;
-
-static void *overlapping_malloc(size_t size) {
-  static const ha_alloc *honest;
-  if (!honest)
-    honest = ha_registry_find("bump")->linked;
-  unsigned count = ++handed_out;
-  if (size <= 4096 && count % 97 == 53) // soon enough to be live still, in the same batch of prodcons
-    return lent_block;
-  void *block = honest->malloc(size < 4096 ? 4096 : size);
-  if (count % 97 == 50)
-    lent_block = block;
-  return block;
-}
-
-static void overlapping_free(void *block) {
-  (void)block;
-}
-
-static void test_overlap_is_noticed(void **state) {
-  (void)state;
-  const ha_alloc overlapping = {
-      .name = "overlapping", .malloc = overlapping_malloc, .free = overlapping_free};
-  for (size_t w = 0; w < 3; w++) {
-    handed_out = 0;
-    ha_run run = fresh_run(small_specs[w], &overlapping, 1, 1, true);
-    ha_measurement m;
-    assert_false(ha_run_once(&run, &m));
-    assert_true(strstr(run.why, "contents") || strstr(run.why, "changed"));
-  }
-}
-
-static void *failing_malloc(size_t size) {
-  return ++handed_out % 3000 == 0 ? NULL : ha_registry_find("bump")->linked->malloc(size);
-}
-
-static void test_null_from_malloc_is_a_failure_not_a_crash(void **state) {
-  (void)state;
-  const ha_alloc failing = {.name = "failing", .malloc = failing_malloc, .free = overlapping_free};
-  for (size_t w = 0; w < sizeof small_specs / sizeof small_specs[0]; w++) {
-    handed_out = 2000;
-    ha_run run = fresh_run(small_specs[w], &failing, 2, 1, false);
-    ha_measurement m;
-    assert_false(ha_run_once(&run, &m));
-    assert_non_null(strstr(run.why, "malloc returned NULL"));
-  }
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_bad_specs),
@@ -224,9 +130,6 @@ int main(void) {
       cmocka_unit_test(test_size_laws_have_their_means),
       cmocka_unit_test(test_marks_find_every_changed_byte),
       cmocka_unit_test(test_live_peak_is_exact_for_one_thread),
-      cmocka_unit_test(test_workloads_run_and_repeat),
-      cmocka_unit_test(test_overlap_is_noticed),
-      cmocka_unit_test(test_null_from_malloc_is_a_failure_not_a_crash),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
