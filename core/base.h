@@ -31,18 +31,53 @@
 #define GM_INLINE      static inline __attribute__((always_inline))
 #define GM_EXPORT      __attribute__((visibility("default")))
 
-// Three levels: GM_CHECK is always on (a broken promise of the allocator itself), GM_ASSERT in debug builds,
-// gm_check_heap() is the slow walk over every structure.
+#if defined(__SANITIZE_THREAD__)
+#define GM_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define GM_TSAN 1
+#endif
+#endif
+
+// Accesses to a word that one thread writes while others may read it. Relaxed atomics under ThreadSanitizer;
+// else plain accesses of aligned words, which are the same on every machine that gomalloc runs on, and which
+// gcc folds into the operands of other instructions.
+#ifdef GM_TSAN
+#define GM_SHARED_LOAD(pointer)         __atomic_load_n(pointer, __ATOMIC_RELAXED)
+#define GM_SHARED_STORE(pointer, value) __atomic_store_n(pointer, value, __ATOMIC_RELAXED)
+#else
+#define GM_SHARED_LOAD(pointer)         (*(pointer))
+#define GM_SHARED_STORE(pointer, value) ((void)(*(pointer) = (value)))
+#endif
+
+// Three levels of assertion, as in mimalloc: GM_CHECK is always on (a broken promise of the allocator
+// itself), GM_ASSERT from level 2 on, GM_ASSERT_SLOW at level 3: walks over whole structures, now and then
+// while the program runs. Release builds have level 1, debug builds 2, and the library that the
+// *_checked_test programs link has 3. gm_check_heap() walks everything when asked, at any level.
+#ifndef GM_ASSERT_LEVEL
+#ifdef NDEBUG
+#define GM_ASSERT_LEVEL 1
+#else
+#define GM_ASSERT_LEVEL 2
+#endif
+#endif
+
 #define GM_CHECK(cond)                                                                                       \
   do {                                                                                                       \
     if (GM_UNLIKELY(!(cond)))                                                                                \
       gm_fatal("gomalloc: internal check failed: " #cond "\n");                                              \
   } while (0)
 
-#ifdef NDEBUG
-#define GM_ASSERT(cond) ((void)0)
-#else
+#if GM_ASSERT_LEVEL >= 2
 #define GM_ASSERT(cond) GM_CHECK(cond)
+#else
+#define GM_ASSERT(cond) ((void)0)
+#endif
+
+#if GM_ASSERT_LEVEL >= 3
+#define GM_ASSERT_SLOW(cond) GM_CHECK(cond)
+#else
+#define GM_ASSERT_SLOW(cond) ((void)0)
 #endif
 
 // Writes the constant string to stderr with write(2) and aborts. Safe at any moment. Defined in errors.c.

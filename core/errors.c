@@ -7,11 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static _Atomic int current_action = ERROR_ABORT;
+_Atomic uint64_t errors_action = ERROR_ABORT;
+
 static _Atomic uint64_t count;
 
 void errors_set_action(enum error_action action) {
-  atomic_store_explicit(&current_action, (int)action, memory_order_relaxed);
+  atomic_store_explicit(&errors_action, (uint64_t)action, memory_order_relaxed);
 }
 
 uint64_t errors_count(void) {
@@ -35,6 +36,10 @@ static void write_all(const char *data, size_t length) {
 void gm_fatal(const char *message) {
   write_all(message, strlen(message));
   abort();
+}
+
+void errors_warn(const char *message) {
+  write_all(message, strlen(message));
 }
 
 void text_append(struct text_buffer *text, const char *string) {
@@ -87,6 +92,6 @@ void errors_report(const char *what, uintptr_t pointer, size_t elem_size, uintpt
   text_append(&text, "\n");
   text_write_stderr(&text);
   atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
-  if (atomic_load_explicit(&current_action, memory_order_relaxed) == ERROR_ABORT)
+  if (atomic_load_explicit(&errors_action, memory_order_relaxed) == ERROR_ABORT)
     abort();
 }

@@ -7,10 +7,15 @@
 
 #include "core/base.h"
 
+#include <stdatomic.h>
+
 enum error_action {
   ERROR_ABORT,  // print, then abort(): the default
   ERROR_REPORT, // print, then ignore the offending call (GOMALLOC_ON_ERROR=report)
 };
+
+// The chosen enum error_action: an option (options.h).
+extern _Atomic uint64_t errors_action;
 
 void errors_set_action(enum error_action action);
 
@@ -20,6 +25,9 @@ uint64_t errors_count(void);
 // `what` names the misuse ("double free of"), `pointer` its argument. When the pointer lies in a known span,
 // elem_size is the span's object size in bytes (0: no span is known) and span_base its first address.
 GM_COLD void errors_report(const char *what, uintptr_t pointer, size_t elem_size, uintptr_t span_base);
+
+// Writes the constant string to stderr; the program goes on.
+void errors_warn(const char *message);
 
 // A line builder for messages and statistics: fixed buffer, no allocation. Text that does not fit is dropped.
 struct text_buffer {

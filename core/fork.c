@@ -2,27 +2,31 @@
 //
 // The parent takes every lock in rank order around fork, so shared lists and the page heap are whole in the
 // child. The other threads do not exist there, and the kernel may have copied their mcaches in the middle of
-// a step. So nothing is believed of those but the spans' free bits: slots and lists of the other mcaches are
-// dropped (at most 64 claimed objects per slot stay unused), and their spans become ownerless ones with
-// counters made anew from the bitmaps.
+// a step. So nothing is believed of those but the objects' states: slots, stacks and lists of the other
+// mcaches are dropped, and their spans become ownerless ones with counters made anew from the states.
 #include "core/fork.h"
 
 #include "core/heap_walk.h"
 #include "core/mcache.h"
+#include "core/mcache_suspend.h"
 #include "core/mcache_thread.h"
 #include "core/mheap.h"
+#include "core/scavenge.h"
 
 #include <pthread.h>
 #include <string.h>
 
 // Frees that other threads announced, or died before announcing, are announced again: to an owner that lives,
-// or taken in at once. Their bits are all that counts.
+// or taken in at once. Their states are all that counts.
 static void settle_remote(struct mspan *span, struct mcache *owner) {
-  uint32_t announced = 0;
-  for (uint32_t w = 0; w < mspan_word_count(span); w++)
-    announced +=
-        (uint32_t)__builtin_popcountll(atomic_load_explicit(&span->words[w].remote, memory_order_relaxed));
-  atomic_store_explicit(&span->remote_count, announced, memory_order_relaxed);
+  uint64_t announced = 0;
+  uint64_t pairs = 0;
+  for (uint64_t i = 0; i < span->object_count; i++)
+    if (mspan_state(&span->states[i]) == OBJECT_REMOTE) {
+      announced++;
+      pairs |= (uint64_t)1 << (i / 128);
+    }
+  atomic_store_explicit(&span->remote, announced << 32 | pairs, memory_order_relaxed);
   span->remote_debt = 0;
   span->orphaned = false;
   if (announced == 0)
@@ -37,18 +41,18 @@ static void settle_remote(struct mspan *span, struct mcache *owner) {
 
 static void recount(struct mspan *span) {
   uint64_t summary = 0;
-  uint32_t taken_count = span->object_count;
-  for (uint32_t w = 0; w < mspan_word_count(span); w++) {
-    uint64_t free_bits = atomic_load_explicit(&span->words[w].free, memory_order_relaxed);
-    atomic_store_explicit(&span->words[w].claimed, 0, memory_order_relaxed);
-    // A remote free that the owner was just taking in may be in both.
-    atomic_fetch_and_explicit(&span->words[w].remote, ~free_bits, memory_order_relaxed);
-    summary |= free_bits != 0 ? (uint64_t)1 << w : 0;
-    taken_count -= (uint32_t)__builtin_popcountll(free_bits);
+  uint32_t taken_count = (uint32_t)span->object_count;
+  for (uint64_t i = 0; i < span->object_count; i++) {
+    if (mspan_state(&span->states[i]) == OBJECT_CACHED)
+      mspan_set_state(&span->states[i], OBJECT_FREE);
+    if (mspan_state(&span->states[i]) == OBJECT_FREE) {
+      summary |= (uint64_t)1 << (i / 64);
+      taken_count--;
+    }
   }
   atomic_store_explicit(&span->summary, summary, memory_order_relaxed);
   atomic_store_explicit(&span->taken_count, taken_count, memory_order_relaxed);
-  atomic_store_explicit(&span->owner, NULL, memory_order_relaxed);
+  mspan_set_owner(span, NULL);
 }
 
 static void place_in_central(struct mspan *span) {
@@ -66,14 +70,17 @@ struct adoption {
 static void adopt_span(struct mspan *span, void *context) {
   struct adoption *adoption = context;
   if (span_class_size_class(span->class) == 0) {
-    if (atomic_load_explicit(&span->taken_count, memory_order_relaxed) == 0) {
+    struct mcache *keeper = mspan_owner(span);
+    if (keeper != NULL && (keeper == mcache_own() || keeper == adoption->fallback))
+      return; // kept for the next malloc
+    if (mspan_object_is_free(span, 0)) {
       span->next = adoption->freed;
       adoption->freed = span;
     }
     return;
   }
-  struct mcache *owner = atomic_load_explicit(&span->owner, memory_order_relaxed);
-  if (owner != NULL && (owner == mcache_current || owner == adoption->fallback)) {
+  struct mcache *owner = mspan_owner(span);
+  if (owner != NULL && (owner == mcache_own() || owner == adoption->fallback)) {
     settle_remote(span, owner);
     return;
   }
@@ -92,13 +99,18 @@ static void adopt_span(struct mspan *span, void *context) {
 
 // Drops what the mcache of a thread that is not in the child holds; it stays for the next thread.
 static void clear_cache(struct mcache *cache) {
-  memset(cache->slots, 0, sizeof cache->slots);
+  const struct mcache_large *large = &cache->large;
+  cache->large =
+      (struct mcache_large){.taken = large->taken, .taken_bytes = large->taken_bytes, .kept = large->kept};
   for (unsigned class = 0; class < SPAN_CLASS_COUNT; class ++) {
     struct mcache_bin *bin = &cache->bins[class];
     bin->active = NULL;
     bin->partial = (struct mspan_list){NULL, NULL};
     bin->full = (struct mspan_list){NULL, NULL};
     bin->spare = NULL;
+    cache->slots[class].alloc_cache = 0;
+    if (class < SIZE_CLASS_COUNT)
+      cache->slots[class].top = cache->stacks[class].entries;
   }
 }
 
@@ -106,16 +118,20 @@ static void child(void) {
   struct mcache *fallback = mcache_fallback_peek();
   struct adoption adoption = {fallback, NULL};
   if (mcache_forget_other_threads(clear_cache)) {
-    if (mcache_current != &mcache_none)
-      atomic_store_explicit(&mcache_current->pending, NULL, memory_order_relaxed);
+    struct mcache *own = mcache_own(); // put aside when a signal handler forks
+    if (own != &mcache_none)
+      atomic_store_explicit(&own->pending, NULL, memory_order_relaxed);
     if (fallback != NULL)
       atomic_store_explicit(&fallback->pending, NULL, memory_order_relaxed);
     heap_walk_spans(adopt_span, &adoption);
   }
+  scavenge_after_fork();
   heap_unlock_all();
   while (adoption.freed != NULL) {
     struct mspan *span = adoption.freed;
     adoption.freed = span->next;
+    span->next = NULL;
+    mspan_set_owner(span, NULL);
     mheap_free_span(span);
   }
 }

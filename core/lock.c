@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -36,6 +37,16 @@ GM_NOINLINE void lock_acquire_slow(struct gm_lock *lock) {
 GM_NOINLINE void lock_wake(struct gm_lock *lock) {
   int saved_errno = errno;
   syscall(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+  errno = saved_errno;
+}
+
+__thread struct lock_signals lock_signals __attribute__((tls_model("initial-exec")));
+
+void lock_deliver_signals(void) {
+  int saved_errno = errno;
+  uint64_t mask = lock_signals.mask;
+  lock_signals.waiting = false; // before the mask: a handler may take locks at once
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
   errno = saved_errno;
 }
 

@@ -38,9 +38,25 @@ void lock_note_acquire(enum lock_rank rank);
 void lock_note_release(enum lock_rank rank);
 #endif
 
+// How many locks this thread holds or is about to take, and whether a signal waits for it to let go of the
+// last one. A handler that interrupts a thread here must not take locks: see signal_guard.h. Volatile,
+// because the handler runs between any two instructions of the same thread.
+struct lock_signals {
+  volatile unsigned depth;
+  volatile bool waiting;
+  uint64_t mask; // the kernel's signal mask to go back to
+};
+
+extern __thread struct lock_signals lock_signals __attribute__((tls_model("initial-exec")));
+
+// Restores the signal mask, whereupon the kernel delivers the signals that waited.
+GM_COLD void lock_deliver_signals(void);
+
 // Acquire order: what the previous holder wrote is visible.
 GM_INLINE void lock_acquire(struct gm_lock *lock, enum lock_rank rank) {
   lock_note_acquire(rank);
+  lock_signals.depth++;
+  atomic_signal_fence(memory_order_seq_cst);
   uint32_t expected = 0;
   if (GM_UNLIKELY(!atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1, memory_order_acquire,
                                                            memory_order_relaxed)))
@@ -51,6 +67,11 @@ GM_INLINE void lock_release(struct gm_lock *lock, enum lock_rank rank) {
   lock_note_release(rank);
   if (GM_UNLIKELY(atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2))
     lock_wake(lock);
+  atomic_signal_fence(memory_order_seq_cst);
+  unsigned depth = lock_signals.depth - 1;
+  lock_signals.depth = depth;
+  if (depth == 0 && GM_UNLIKELY(lock_signals.waiting))
+    lock_deliver_signals();
 }
 
 GM_INLINE bool lock_is_held(struct gm_lock *lock) {

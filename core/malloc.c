@@ -4,43 +4,41 @@
 //   page      8 KiB, the unit of spans (base.h)
 //   arena     64 MiB of address space with tables about its pages (heap_arena.h)
 //   span      a run of pages with objects of one size class, or one large object (mspan.h)
-//   mcache    a thread's cache: for each class a slot with up to 64 claimed objects, and the thread's spans
-//   (mcache.h) mcentral  the spans of one class that no thread owns (mcentral.h) mheap     pages to spans and
-//   back (mheap.h), over the page allocator (page_alloc.h) and the system (sys_mem.h)
+//   mcache    a thread's cache: for each class a stack of freed objects, a slot with up to 64 claimed
+//             ones, and spans (mcache.h)
+//   mcentral  the spans of one class that no thread owns (mcentral.h)
+//   mheap     pages to spans and back (mheap.h), over the page allocator (page_alloc.h) and the system
+//             (sys_mem.h)
 //
 // The way down, for a small request (up to 32 KiB):
-//   1. size_class_of rounds the size up to a class; the class's slot in the thread's mcache has claimed free
-//   bits: take
-//      the lowest. This is all that most calls do (malloc_inline.h).
-//   2. No claimed bit: claim the next word of free bits of the slot's span (mcache_refill).
-//   3. The span has none: it goes to the thread's full list. Frees of other threads are taken in, and the
-//   oldest partial
-//      span, the spare one, one of the mcentral's, or a new one is next.
-//   4. A new span: mheap takes pages from the page allocator, which grows into the next chunks of an arena,
-//   reserved
-//      from the system 64 MiB at a time.
-// A larger request goes to mheap directly: whole pages, one object.
+//   1. size_class_of rounds the size up to a class. The class's slot in the thread's mcache has a stack of
+//      objects that the thread freed: take the last one. This is all that most calls do (malloc_inline.h).
+//   2. The stack is empty: take the lowest of the objects that the slot claimed from a span.
+//   3. None claimed: claim the next group of 64 objects of the slot's span (mcache_refill).
+//   4. The span has none: it goes to the thread's full list. Frees of other threads are taken in, and the
+//      oldest partial span, the spare one, one of the mcentral's, or a new one is next.
+//   5. A new span: mheap takes pages from the page cache or the page allocator, which grows into the next
+//      chunks of an arena, reserved from the system 64 MiB at a time.
+// A larger request is whole pages with one object: one that the thread freed and kept, or mheap's.
 //
 // The way up, for a free:
-//   1. The arena map leads from the address to the span; one multiplication gives the object's index or shows
-//   that no
-//      object starts there (mspan_divide).
-//   2. The span is the thread's own: set the object's bit in the span, if it is in none of the three places
-//   where free
-//      objects are; else it is a double free.
-//   3. Else the bit is set in the span's remote bits with an atomic or, and the first thread to do so queues
-//   the span
-//      for its owner (mcache_announce_remote), or settles it in the mcentral when it has none.
-//   4. A full span's first free moves it to the partial list; an empty span becomes the spare or goes back to
-//   mheap,
-//      whose free pages go back to the system when there are many (scavenge.h).
+//   1. The arena map leads from the address to the span; one multiplication gives the object's index or
+//      shows that no object starts there (mspan_divide). A state that is not live shows a double free.
+//   2. The span is the thread's own: the object goes on the class's stack; when that is full, back to the
+//      span.
+//   3. Else its state becomes remote with a compare-exchange, and the first thread to do so queues the span
+//      for its owner (mcache_announce_remote), adopts it, or settles it in the mcentral when it has none.
+//   4. A full span's first free moves it to the partial list; an empty span becomes the spare or goes back
+//      to mheap, whose free pages go back to the system when nobody took them for a while (scavenge.h).
 //
 // No allocator state lies in an object, ever: free objects are not touched.
 #include "core/gomalloc.h"
 
 #include "core/errors.h"
 #include "core/malloc_inline.h"
+#include "core/mcache_large.h"
 #include "core/mheap.h"
+#include "core/scavenge.h"
 #include "core/startup.h"
 
 #include <errno.h>
@@ -88,11 +86,21 @@ GM_COLD void free_twice(uintptr_t address, struct mspan *span) {
 }
 
 static void free_large(uintptr_t address, struct mspan *span) {
+  struct mcache *cache = mcache_current;
+  if (cache->large.limit == 0 || span->npages > MCACHE_LARGE_MAX) {
+    if (GM_UNLIKELY(!mheap_free_large(span, address)))
+      free_twice(address, span);
+    return;
+  }
   // The exchange decides between two threads that free the same block at once.
-  if (atomic_exchange_explicit(&span->taken_count, 0, memory_order_acq_rel) == 0)
+  if (GM_UNLIKELY(!mspan_free_large(span))) {
     free_twice(address, span);
-  else
+    return;
+  }
+  if (!mcache_large_keep(cache, span))
     mheap_free_span(span);
+  if (GM_UNLIKELY(cache->shrinks_seen != atomic_load_explicit(&scavenge_shrinks, memory_order_relaxed)))
+    mcache_trim(cache);
 }
 
 GM_NOINLINE void free_remote(uintptr_t address, struct mspan *span, uint64_t index) {
@@ -100,22 +108,32 @@ GM_NOINLINE void free_remote(uintptr_t address, struct mspan *span, uint64_t ind
     free_large(address, span);
     return;
   }
-  if (GM_UNLIKELY(mspan_object_is_free(span, (uint32_t)index))) {
+  struct mcache *cache = mcache_current;
+  if (mspan_owner(span) == NULL && cache != &mcache_none && !mspan_object_is_free(span, index) &&
+      mcache_adopt(cache, span)) {
+    gm_free((void *)address); // a local one now
+    return;
+  }
+  if (GM_UNLIKELY(!mspan_free_remotely(span, index))) {
     free_twice(address, span);
     return;
   }
-  uint64_t mask = (uint64_t)1 << (index % 64);
-  // Release: what this thread did with the object comes before its next use. The old value shows a second
-  // remote free.
-  uint64_t before = atomic_fetch_or_explicit(&span->words[index / 64].remote, mask, memory_order_acq_rel);
-  if (GM_UNLIKELY((before & mask) != 0)) {
-    free_twice(address, span);
-    return;
-  }
+  // Announce it: the count, and the pair of groups where the owner has to look.
+  uint64_t pair = (uint64_t)1 << (index / 128);
+  uint64_t before = atomic_load_explicit(&span->remote, memory_order_relaxed);
+  while (!atomic_compare_exchange_weak_explicit(&span->remote, &before, (before + ((uint64_t)1 << 32)) | pair,
+                                                memory_order_acq_rel, memory_order_relaxed))
+    continue;
   // From here on the span may go away unless this thread is the one that queues it: see remote_debt in
   // mspan.h.
-  if (atomic_fetch_add_explicit(&span->remote_count, 1, memory_order_acq_rel) == 0)
+  if (before == 0)
     mcache_announce_remote(span);
+}
+
+// The class's stack is full, or closed: the object goes back to its span.
+GM_NOINLINE void free_to_span(struct mspan *span, uint64_t index) {
+  if (GM_UNLIKELY(mspan_put_back(span, index)))
+    mcache_span_changed(mcache_current, span);
 }
 
 // A live block: its span and index. The one place where realloc and usable_size validate a pointer.
@@ -126,7 +144,7 @@ static struct mspan *find_live_block(enum operation operation, uintptr_t address
     report_not_a_block(operation, address, span);
     return NULL;
   }
-  if (GM_UNLIKELY(mspan_object_is_free(span, (uint32_t)index))) {
+  if (GM_UNLIKELY(mspan_object_is_free(span, index))) {
     mspan_report(misuse_text[operation][MISUSE_FREED], span, address);
     return NULL;
   }
@@ -138,9 +156,18 @@ static GM_COLD void *fail(int error) {
   return NULL;
 }
 
+// The slow paths of malloc are where the background thread may be started: see scavenge.h.
+static void help_scavenger(void) {
+  if (GM_UNLIKELY(atomic_load_explicit(&scavenge_thread_wanted, memory_order_relaxed)) &&
+      mcache_current != &mcache_none)
+    scavenge_start_thread();
+}
+
 GM_NOINLINE void *malloc_small_slow(struct mcache *cache, struct mcache_slot *slot) {
   bool fresh = false;
-  return mcache_refill(cache, (span_class)(slot - cache->slots), &fresh);
+  void *object = mcache_refill(cache, (span_class)(slot - cache->slots), &fresh);
+  help_scavenger();
+  return object;
 }
 
 static size_t pages_for(size_t size) {
@@ -150,11 +177,14 @@ static size_t pages_for(size_t size) {
 static struct mspan *large_span(size_t size, size_t align) {
   if (size > GM_MAX_REQUEST || align > GM_MAX_REQUEST)
     return NULL;
-  return mheap_alloc_large(pages_for(size), align);
+  size_t npages = pages_for(size);
+  struct mspan *span = align <= GM_PAGE_SIZE ? mcache_large_take(mcache_current, npages) : NULL;
+  return span != NULL ? span : mheap_alloc_large(npages, align);
 }
 
 GM_NOINLINE void *malloc_large(size_t size) {
   struct mspan *span = large_span(size, GM_PAGE_SIZE);
+  help_scavenger();
   return span != NULL ? (void *)span->start : fail(ENOMEM);
 }
 
@@ -182,9 +212,16 @@ static void *calloc_small(size_t size) {
   unsigned size_class = size_class_of(size);
   span_class class = make_span_class(size_class, true);
   struct mcache_slot *slot = &cache->slots[class];
-  bool fresh = slot->fresh;
-  uint64_t bits = slot->alloc_cache;
-  void *object = GM_LIKELY(bits != 0) ? mcache_slot_take(slot, bits) : mcache_refill(cache, class, &fresh);
+  bool fresh = false;
+  void *object = NULL;
+  if (!mcache_stack_is_empty(slot)) {
+    object = mcache_stack_pop(slot);
+  } else if (slot->alloc_cache != 0) {
+    fresh = slot->fresh;
+    object = mcache_slot_take(slot, slot->alloc_cache);
+  } else {
+    object = mcache_refill(cache, class, &fresh);
+  }
   if (object != NULL && !fresh)
     memset(object, 0, size_class_size[size_class]);
   return object;
@@ -246,8 +283,8 @@ PUBLIC void *gm_reallocarray(void *pointer, size_t count, size_t size) {
 
 // align: a power of two.
 static void *alloc_aligned(size_t align, size_t size) {
-  if (align <= 8)
-    return malloc_inline(size);
+  if (align <= GM_MIN_ALIGN) // as every block of so many bytes is
+    return malloc_inline(size < align ? align : size);
   unsigned size_class = align <= GM_PAGE_SIZE ? size_class_of_aligned(size, align) : 0;
   if (size_class != 0)
     return malloc_inline(size_class_size[size_class]);
@@ -286,7 +323,7 @@ PUBLIC size_t gm_usable_size(const void *pointer) {
 }
 
 PUBLIC size_t gm_purge(void) {
-  mcache_release_spares();
+  mcache_purge();
   return mheap_release_all();
 }
 

@@ -12,6 +12,7 @@ void *malloc_large(size_t size);
 void free_not_a_block(uintptr_t address, struct mspan *span);
 void free_remote(uintptr_t address, struct mspan *span, uint64_t index);
 void free_twice(uintptr_t address, struct mspan *span);
+void free_to_span(struct mspan *span, uint64_t index);
 
 GM_INLINE void *malloc_inline(size_t size) {
   struct mcache *cache = mcache_current;
@@ -23,32 +24,12 @@ GM_INLINE void *malloc_inline(size_t size) {
   else
     return malloc_large(size);
   struct mcache_slot *slot = &cache->slots[size_class]; // the noscan half: see make_span_class
+  if (GM_LIKELY(!mcache_stack_is_empty(slot)))
+    return mcache_stack_pop(slot);
   uint64_t bits = slot->alloc_cache;
-  if (GM_UNLIKELY(bits == 0))
-    return malloc_small_slow(cache, slot);
-  return mcache_slot_take(slot, bits);
-}
-
-// A free of the owner: plain loads and stores (relaxed atomics, because other threads' checks read the same
-// words).
-GM_INLINE void free_local(struct mcache *cache, struct mspan *span, uint64_t index, uintptr_t address) {
-  uint64_t w = index / 64;
-  struct span_word *word = &span->words[w];
-  uint64_t free_bits = atomic_load_explicit(&word->free, memory_order_relaxed);
-  uint64_t taken = free_bits | atomic_load_explicit(&word->claimed, memory_order_relaxed) |
-                   atomic_load_explicit(&word->remote, memory_order_relaxed);
-  if (GM_UNLIKELY((taken >> (index % 64) & 1) != 0)) {
-    free_twice(address, span);
-    return;
-  }
-  atomic_store_explicit(&word->free, free_bits | (uint64_t)1 << (index % 64), memory_order_relaxed);
-  uint64_t summary = atomic_load_explicit(&span->summary, memory_order_relaxed);
-  atomic_store_explicit(&span->summary, summary | (uint64_t)1 << (w % 64), memory_order_relaxed);
-  uint32_t taken_count = atomic_load_explicit(&span->taken_count, memory_order_relaxed) - 1;
-  atomic_store_explicit(&span->taken_count, taken_count, memory_order_relaxed);
-  // The first free object of a span that may have been full, or the last one.
-  if (GM_UNLIKELY(summary == 0 || taken_count == 0))
-    mcache_span_changed(cache, span);
+  if (GM_LIKELY(bits != 0))
+    return mcache_slot_take(slot, bits);
+  return malloc_small_slow(cache, slot);
 }
 
 GM_INLINE void free_inline(void *pointer) {
@@ -64,11 +45,25 @@ GM_INLINE void free_inline(void *pointer) {
     free_not_a_block(address, span);
     return;
   }
-  if (GM_UNLIKELY(atomic_load_explicit(&span->owner, memory_order_relaxed) != cache)) {
+  if (GM_UNLIKELY(GM_SHARED_LOAD(&span->owner) != cache)) {
     free_remote(address, span, index);
     return;
   }
-  free_local(cache, span, index, address);
+  // The owner's free: plain loads and stores.
+  uint8_t *state = &span->states[index];
+  if (GM_UNLIKELY(mspan_state(state) != OBJECT_LIVE)) {
+    free_twice(address, span);
+    return;
+  }
+  struct mcache_slot *slot = &cache->slots[span->class];
+  struct cached_object *top = slot->top;
+  if (GM_UNLIKELY(top == slot->limit)) {
+    free_to_span(span, index);
+    return;
+  }
+  mspan_set_state(state, OBJECT_CACHED);
+  top[1] = (struct cached_object){pointer, state};
+  slot->top = top + 1;
 }
 
 #endif

@@ -2,9 +2,11 @@
 // threads is in mcache_thread.c. See mcache.h.
 #include "core/mcache.h"
 
-#include "core/errors.h"
+#include "core/heap_arena.h"
+#include "core/mcache_large.h"
 #include "core/mcache_thread.h"
 #include "core/mheap.h"
+#include "core/scavenge.h"
 
 #include <errno.h>
 
@@ -17,36 +19,18 @@ static void add_claimed(struct mcache_bin *bin, uint64_t count) {
   atomic_store_explicit(&bin->claimed_objects, before + count, memory_order_relaxed);
 }
 
-// A remote free that arrived for an object which is free already: found while its word is being claimed.
-static GM_COLD void report_remote_on_free(struct mspan *span, uint32_t w, uint64_t twice) {
-  atomic_fetch_and_explicit(&span->words[w].remote, ~twice, memory_order_acq_rel);
-  span->remote_debt += __builtin_popcountll(twice); // their threads announce them all the same
-  for (; twice != 0; twice &= twice - 1) {
-    uint32_t index = w * 64 + (uint32_t)__builtin_ctzll(twice);
-    mspan_report("double free of", span, span->start + index * span->object_size);
-  }
-}
-
-// Moves the free bits of the span's first non-empty word into the slot. Others may look at any moment
-// (mspan_object_is_free): the bits are in `claimed` before they leave `free`.
-static void claim_word(struct mcache_slot *slot, struct mcache_bin *bin, struct mspan *span) {
+// Moves the free objects of the span's first group that has any into the slot. Their states stay `free`: the
+// group is claimed again only when all of them were handed out.
+static void claim_group(struct mcache_slot *slot, struct mcache_bin *bin, struct mspan *span) {
   uint64_t summary = atomic_load_explicit(&span->summary, memory_order_relaxed);
-  uint32_t w = (uint32_t)__builtin_ctzll(summary);
-  struct span_word *word = &span->words[w];
-  uint64_t bits = atomic_load_explicit(&word->free, memory_order_relaxed);
-  uint64_t twice = bits & atomic_load_explicit(&word->remote, memory_order_acquire);
-  if (GM_UNLIKELY(twice != 0))
-    report_remote_on_free(span, w, twice);
-  atomic_store_explicit(&word->claimed, bits, memory_order_relaxed);
-  atomic_store_explicit(&word->free, 0, memory_order_release);
-  uint64_t bit = (uint64_t)1 << w;
-  *slot = (struct mcache_slot){
-      .alloc_cache = bits,
-      .word_start = span->start + (uintptr_t)w * 64 * span->object_size,
-      .word = word,
-      .object_size = (uint32_t)span->object_size,
-      .fresh = (span->fresh & bit) != 0,
-  };
+  uint32_t group = (uint32_t)__builtin_ctzll(summary);
+  uint64_t bits = mspan_free_bits(span, group);
+  uint64_t bit = (uint64_t)1 << group;
+  GM_SHARED_STORE(&slot->alloc_cache, bits);
+  slot->group_start = span->start + (uintptr_t)group * 64 * span->object_size;
+  slot->states = &span->states[(size_t)group * 64];
+  slot->object_size = (uint32_t)span->object_size;
+  slot->fresh = (span->fresh & bit) != 0;
   span->fresh &= ~bit;
   atomic_store_explicit(&span->summary, summary & ~bit, memory_order_relaxed);
   uint32_t count = (uint32_t)__builtin_popcountll(bits);
@@ -78,7 +62,7 @@ static struct mspan *next_span(struct mcache *cache, struct mcache_bin *bin, spa
   if (span == NULL) {
     span = mheap_alloc_small(class);
     if (span != NULL)
-      atomic_store_explicit(&span->owner, cache, memory_order_release);
+      mspan_set_owner(span, cache);
   }
   return span;
 }
@@ -94,7 +78,7 @@ static void *refill(struct mcache *cache, span_class class, bool *fresh) {
   while (slot->alloc_cache == 0) {
     struct mspan *span = bin->active;
     if (span != NULL && mspan_has_free(span)) {
-      claim_word(slot, bin, span);
+      claim_group(slot, bin, span);
       break;
     }
     if (span != NULL)
@@ -107,6 +91,7 @@ static void *refill(struct mcache *cache, span_class class, bool *fresh) {
     span->place = SPAN_IN_SLOT;
     bin->active = span;
   }
+  mcache_open_stack(cache, class);
   *fresh = slot->fresh;
   return mcache_slot_take(slot, slot->alloc_cache);
 }
@@ -124,8 +109,89 @@ GM_NOINLINE void *mcache_refill(struct mcache *cache, span_class class, bool *fr
   return refill(cache, class, fresh);
 }
 
+// Objects that free keeps on a class's stack: so many bytes at most, but one object at least.
+enum { STACK_BYTES_MAX = 32 << 10 };
+
+void mcache_open_stack(struct mcache *cache, span_class class) {
+  if (class >= SIZE_CLASS_COUNT || cache->slots[class].limit != cache->stacks[class].entries)
+    return;
+  unsigned count = STACK_BYTES_MAX / size_class_size[class];
+  count = count > MCACHE_STACK_ENTRIES - 1 ? MCACHE_STACK_ENTRIES - 1 : count;
+  cache->slots[class].limit = cache->stacks[class].entries + count;
+}
+
+void mcache_empty_stack(struct mcache *cache, span_class class) {
+  if (class >= SIZE_CLASS_COUNT)
+    return;
+  struct mcache_slot *slot = &cache->slots[class];
+  struct cached_object *base = cache->stacks[class].entries;
+  struct cached_object *top = slot->top;
+  if (slot->limit == base)
+    return; // closed, and so empty
+  slot->top = base;
+  slot->limit = base; // before the objects go back, which may bring us here again
+  for (struct cached_object *object = base + 1; object <= top; object++) {
+    struct mspan *span = heap_arena_span_of((uintptr_t)object->address);
+    if (mspan_put_back(span, (uint64_t)(object->state - span->states)))
+      mcache_span_changed(cache, span);
+  }
+}
+
+struct mspan *mcache_empty_slot(struct mcache *cache, span_class class) {
+  struct mcache_slot *slot = &cache->slots[class];
+  struct mcache_bin *bin = &cache->bins[class];
+  struct mspan *span = bin->active;
+  if (slot->alloc_cache != 0) {
+    uint64_t group = (uint64_t)(slot->states - span->states) / 64;
+    uint64_t summary = atomic_load_explicit(&span->summary, memory_order_relaxed);
+    uint32_t taken_count = atomic_load_explicit(&span->taken_count, memory_order_relaxed);
+    uint32_t count = (uint32_t)__builtin_popcountll(slot->alloc_cache);
+    atomic_store_explicit(&span->summary, summary | (uint64_t)1 << group, memory_order_relaxed);
+    atomic_store_explicit(&span->taken_count, taken_count - count, memory_order_relaxed);
+    uint64_t claimed = atomic_load_explicit(&bin->claimed_objects, memory_order_relaxed);
+    atomic_store_explicit(&bin->claimed_objects, claimed - count, memory_order_relaxed);
+  }
+  GM_SHARED_STORE(&slot->alloc_cache, 0);
+  bin->active = NULL;
+  return span;
+}
+
+// Releases the class's spans without live objects: the spare, and the active one if only claimed objects are
+// taken.
+static void release_empty(struct mcache *cache, span_class class) {
+  struct mcache_bin *bin = &cache->bins[class];
+  struct mspan *spare = bin->spare;
+  bin->spare = NULL;
+  if (spare != NULL)
+    mheap_free_span(spare);
+  struct mspan *active = bin->active;
+  uint32_t claimed = (uint32_t)__builtin_popcountll(cache->slots[class].alloc_cache);
+  if (active == NULL || atomic_load_explicit(&active->taken_count, memory_order_relaxed) != claimed)
+    return;
+  (void)mcache_empty_slot(cache, class);
+  if (mspan_is_releasable(active)) {
+    mheap_free_span(active);
+    return;
+  }
+  active->place = SPAN_PARTIAL;
+  mspan_list_append(&bin->partial, active);
+}
+
+GM_NOINLINE void mcache_trim(struct mcache *cache) {
+  cache->shrinks_seen =
+      atomic_load_explicit(&scavenge_shrinks, memory_order_relaxed); // first: this frees spans too
+  mcache_large_empty(cache);
+  for (unsigned i = 1; i < SIZE_CLASS_COUNT; i++) { // malloc uses the noscan half only
+    const struct mcache_bin *bin = &cache->bins[i];
+    if (bin->active == NULL && bin->partial.first == NULL && bin->full.first == NULL && bin->spare == NULL)
+      continue;
+    mcache_empty_stack(cache, (span_class)i);
+    release_empty(cache, (span_class)i);
+  }
+}
+
 // The span is on the cache's partial list, or in its slot, and may have become empty.
-static void keep_or_release(struct mcache_bin *bin, struct mspan *span) {
+static void keep_or_release(struct mcache *cache, struct mcache_bin *bin, struct mspan *span) {
   if (span->place != SPAN_PARTIAL || !mspan_is_releasable(span))
     return;
   mspan_list_remove(&bin->partial, span);
@@ -134,7 +200,12 @@ static void keep_or_release(struct mcache_bin *bin, struct mspan *span) {
     bin->spare = span;
     return;
   }
+  span_class class = span->class;
   mheap_free_span(span);
+  // The class shrinks: what its stack holds may be the last objects of many spans.
+  mcache_empty_stack(cache, class);
+  if (cache->shrinks_seen != atomic_load_explicit(&scavenge_shrinks, memory_order_relaxed))
+    mcache_trim(cache);
 }
 
 GM_NOINLINE void mcache_span_changed(struct mcache *cache, struct mspan *span) {
@@ -144,7 +215,17 @@ GM_NOINLINE void mcache_span_changed(struct mcache *cache, struct mspan *span) {
     span->place = SPAN_PARTIAL;
     mspan_list_append(&bin->partial, span);
   }
-  keep_or_release(bin, span);
+  keep_or_release(cache, bin, span);
+}
+
+GM_NOINLINE bool mcache_adopt(struct mcache *cache, struct mspan *span) {
+  if (!mcentral_adopt(span, cache))
+    return false;
+  struct mcache_bin *bin = &cache->bins[span->class];
+  bool has_free = mspan_has_free(span);
+  span->place = has_free ? SPAN_PARTIAL : SPAN_FULL;
+  mspan_list_append(has_free ? &bin->partial : &bin->full, span);
+  return true;
 }
 
 bool mcache_is_closed(struct mcache *cache) {
@@ -165,7 +246,7 @@ static bool push_pending(struct mcache *owner, struct mspan *span) {
 
 GM_NOINLINE void mcache_announce_remote(struct mspan *span) {
   for (;;) {
-    struct mcache *owner = atomic_load_explicit(&span->owner, memory_order_acquire);
+    struct mcache *owner = mspan_owner(span);
     if (owner != NULL && push_pending(owner, span))
       return;
     if (mcentral_settle(span))
@@ -176,7 +257,7 @@ GM_NOINLINE void mcache_announce_remote(struct mspan *span) {
 void mcache_drain_list(struct mcache *cache, struct mspan *span) {
   while (span != NULL && span != MCACHE_CLOSED) {
     struct mspan *next = span->pending_next;
-    if (atomic_load_explicit(&span->owner, memory_order_acquire) != cache) {
+    if (mspan_owner(span) != cache) {
       // Pushed here by a thread that knew an earlier owner; it is still announced, so pass it on.
       mcache_announce_remote(span);
     } else {

@@ -14,17 +14,35 @@
 #include "core/lock.h"
 #include "core/mspan.h"
 
-// What malloc reads: half a cache line (Go: mcache.alloc[spanClass] and the span's allocCache).
-struct mcache_slot {
-  uint64_t
-      alloc_cache; // free objects claimed from one word of a span: bit i is the object word_start + i * size
-  uintptr_t word_start;   // address of the word's first object
-  struct span_word *word; // its `claimed` mirrors alloc_cache for other threads' checks
-  uint32_t object_size;
-  bool fresh; // the claimed objects were never handed out and read zero
+// An object that its owner freed and keeps for the next malloc of the class.
+struct cached_object {
+  void *address;
+  uint8_t *state; // its byte in the span
 };
 
-static_assert(sizeof(struct mcache_slot) == 32, "two slots per cache line");
+// A class's stack of them: the last one freed is the first one handed out, because it is still in the
+// processor's cache. Aligned to its size, so that the top's address tells an empty stack; entry 0 stays
+// unused.
+#define MCACHE_STACK_ENTRIES 32
+#define MCACHE_STACK_BYTES   (MCACHE_STACK_ENTRIES * sizeof(struct cached_object))
+
+struct mcache_stack {
+  struct cached_object entries[MCACHE_STACK_ENTRIES];
+} __attribute__((aligned(MCACHE_STACK_BYTES)));
+
+// What malloc reads, and free beside the span: one cache line.
+struct mcache_slot {
+  struct cached_object *top;   // entry 0: empty
+  struct cached_object *limit; // free does not push above
+  uint64_t alloc_cache;  // objects claimed from one group of a span: bit i is group_start + i * object_size
+  uintptr_t group_start; // address of the group's first object
+  uint8_t *states;       // of the group's 64 objects
+  uint32_t object_size;
+  bool fresh;      // the claimed objects were never handed out and read zero
+  uint64_t popped; // objects ever taken from the stack, for statistics
+} __attribute__((aligned(GM_CACHE_LINE)));
+
+static_assert(sizeof(struct mcache_slot) == GM_CACHE_LINE, "a slot is a cache line");
 
 // The owner's other spans of a class.
 struct mcache_bin {
@@ -35,6 +53,20 @@ struct mcache_bin {
   _Atomic uint64_t claimed_objects; // all objects ever claimed by the slot, less those given back unused
 };
 
+// See mcache_large.h.
+#define MCACHE_LARGE_MAX   32
+#define MCACHE_LARGE_PAGES 96
+
+struct mcache_large {
+  uint64_t nonempty; // bit n: first[n] is not NULL
+  size_t pages;      // in all of them
+  size_t limit;      // and how many there may be: 0 or MCACHE_LARGE_PAGES
+  uint64_t taken;    // mallocs, their bytes, and frees that the page heap did not see: for statistics
+  uint64_t taken_bytes;
+  uint64_t kept;
+  struct mspan *first[MCACHE_LARGE_MAX + 1]; // by pages, last freed first
+};
+
 // `pending` is other threads' line; the padding around it is meant.
 // NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
 struct mcache {
@@ -43,9 +75,12 @@ struct mcache {
   // will look.
   _Atomic(struct mspan *) pending __attribute__((aligned(GM_CACHE_LINE)));
   struct mcache_bin bins[SPAN_CLASS_COUNT] __attribute__((aligned(GM_CACHE_LINE)));
-  struct mcache *next;      // all mcaches; guarded by the registry's lock
-  struct mcache *next_idle; // those without a thread
-  bool idle;                // is among them
+  struct mcache_large large;
+  struct mcache *next;                          // all mcaches; guarded by the registry's lock
+  struct mcache *next_idle;                     // those without a thread
+  uint32_t shrinks_seen;                        // scavenge_shrinks when it was last trimmed
+  bool idle;                                    // is among them
+  struct mcache_stack stacks[SIZE_CLASS_COUNT]; // of the noscan slots, the only ones that malloc uses
 };
 
 #define MCACHE_CLOSED ((struct mspan *)1)
@@ -56,13 +91,25 @@ extern struct mcache mcache_none;
 
 extern __thread struct mcache *mcache_current __attribute__((tls_model("initial-exec")));
 
-// Takes the lowest claimed object; alloc_cache is not 0.
+GM_INLINE bool mcache_stack_is_empty(const struct mcache_slot *slot) {
+  return ((uintptr_t)slot->top & (MCACHE_STACK_BYTES - 1)) == 0;
+}
+
+// Takes the object that was freed last; the stack is not empty.
+GM_INLINE void *mcache_stack_pop(struct mcache_slot *slot) {
+  struct cached_object *top = slot->top;
+  slot->top = top - 1;
+  GM_SHARED_STORE(&slot->popped, slot->popped + 1);
+  mspan_set_state(top->state, OBJECT_LIVE);
+  return top->address;
+}
+
+// Takes the lowest claimed object; `bits`, the alloc_cache, is not 0.
 GM_INLINE void *mcache_slot_take(struct mcache_slot *slot, uint64_t bits) {
-  uint64_t rest = bits & (bits - 1);
-  slot->alloc_cache = rest;
-  // Relaxed: whoever frees the object got it from this thread, after this store.
-  atomic_store_explicit(&slot->word->claimed, rest, memory_order_relaxed);
-  return (void *)(slot->word_start + (uintptr_t)((uint32_t)__builtin_ctzll(bits) * slot->object_size));
+  GM_SHARED_STORE(&slot->alloc_cache, bits & (bits - 1));
+  unsigned index = (unsigned)__builtin_ctzll(bits);
+  mspan_set_state(&slot->states[index], OBJECT_LIVE);
+  return (void *)(slot->group_start + (uintptr_t)(index * slot->object_size));
 }
 
 // An object of `class` through the slow path: claims the next word, or finds the next span. NULL with errno
@@ -72,6 +119,11 @@ void *mcache_refill(struct mcache *cache, span_class class, bool *fresh);
 // After a local free that gave a span its first free object (it may have been full) or its last.
 void mcache_span_changed(struct mcache *cache, struct mspan *span);
 
+// Makes the calling thread the owner of a span of a thread that ended: who frees one of its objects will free
+// others. False when the span has an owner. `cache` is mcache_current and not mcache_none; an object of the
+// span is live.
+bool mcache_adopt(struct mcache *cache, struct mspan *span);
+
 // Announces a remote free to the span's owner, whoever that is by now.
 void mcache_announce_remote(struct mspan *span);
 
@@ -80,8 +132,18 @@ bool mcache_is_closed(struct mcache *cache);
 // Applies the remote frees that others announced to this mcache. The caller is the owner.
 void mcache_drain(struct mcache *cache);
 
-// Gives the calling thread's spare spans to the page heap.
-void mcache_release_spares(void);
+// Puts back what the mcache keeps for coming mallocs: the stacks' objects, and every span without a live
+// object.
+void mcache_trim(struct mcache *cache);
+
+// Takes in the calling thread's remote frees and trims its mcache.
+void mcache_purge(void);
+
+// Puts the objects of the class's stack back into their spans, and none onto it until malloc needs more.
+void mcache_empty_stack(struct mcache *cache, span_class class);
+
+// Lets free use the class's stack.
+void mcache_open_stack(struct mcache *cache, span_class class);
 
 // Every mcache ever made, for walks under mcache_registry_lock.
 struct mcache *mcache_first(void);

@@ -2,16 +2,15 @@
 #include "core/mcache_thread.h"
 
 #include "core/fixalloc.h"
+#include "core/mcache_large.h"
+#include "core/mcache_suspend.h"
 #include "core/mheap.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 
-// Where a thread stands. Zero: it has not allocated yet.
-enum { THREAD_NEW = 0, THREAD_ATTACHED = 1, THREAD_ENDED = 2 };
-
-static __thread int thread_state __attribute__((tls_model("initial-exec")));
+__thread int mcache_thread_state __attribute__((tls_model("initial-exec")));
 static __thread int destructor_rounds __attribute__((tls_model("initial-exec")));
 
 static struct gm_lock registry_lock;
@@ -43,30 +42,6 @@ struct mcache *mcache_first(void) {
   return all_caches;
 }
 
-// Gives the claimed bits back to their word and takes the span out of the slot. Returns the span or NULL.
-static struct mspan *empty_slot(struct mcache_slot *slot, struct mcache_bin *bin) {
-  struct mspan *span = bin->active;
-  uint64_t bits = slot->alloc_cache;
-  if (bits != 0) {
-    struct span_word *word = slot->word;
-    uint64_t free_bits = atomic_load_explicit(&word->free, memory_order_relaxed);
-    uint64_t summary = atomic_load_explicit(&span->summary, memory_order_relaxed);
-    uint32_t taken_count = atomic_load_explicit(&span->taken_count, memory_order_relaxed);
-    uint32_t count = (uint32_t)__builtin_popcountll(bits);
-    // Release, and before they leave `claimed`: whoever looks finds the bits in one place at least.
-    atomic_store_explicit(&word->free, free_bits | bits, memory_order_release);
-    atomic_store_explicit(&word->claimed, 0, memory_order_release);
-    atomic_store_explicit(&span->summary, summary | (uint64_t)1 << (word - span->words),
-                          memory_order_relaxed);
-    atomic_store_explicit(&span->taken_count, taken_count - count, memory_order_relaxed);
-    uint64_t claimed = atomic_load_explicit(&bin->claimed_objects, memory_order_relaxed);
-    atomic_store_explicit(&bin->claimed_objects, claimed - count, memory_order_relaxed);
-  }
-  slot->alloc_cache = 0;
-  bin->active = NULL;
-  return span;
-}
-
 static void give_list(struct mspan_list *list) {
   while (list->first != NULL) {
     struct mspan *span = list->first;
@@ -79,9 +54,11 @@ static void give_list(struct mspan_list *list) {
 // span, and mcentral_give looks at the mark.
 static void hand_over_spans(struct mcache *cache) {
   mcache_drain_list(cache, atomic_exchange_explicit(&cache->pending, MCACHE_CLOSED, memory_order_acq_rel));
+  mcache_large_empty(cache);
   for (unsigned class = 1; class < SPAN_CLASS_COUNT; class ++) {
     struct mcache_bin *bin = &cache->bins[class];
-    struct mspan *active = empty_slot(&cache->slots[class], bin);
+    mcache_empty_stack(cache, (span_class) class);
+    struct mspan *active = mcache_empty_slot(cache, (span_class) class);
     if (active != NULL)
       mcentral_give(active);
     if (bin->spare != NULL)
@@ -107,7 +84,8 @@ static void on_thread_exit(void *value) {
   struct mcache *cache = value;
   if (++destructor_rounds < PTHREAD_DESTRUCTOR_ITERATIONS - 1 && pthread_setspecific(exit_key, cache) == 0)
     return;
-  thread_state = THREAD_ENDED;
+  mcache_forget_handlers(); // one may have called pthread_exit
+  mcache_thread_state = THREAD_ENDED;
   mcache_current = &mcache_none;
   hand_over_spans(cache);
   mcache_registry_lock();
@@ -123,20 +101,24 @@ static struct mcache *obtain(void) {
     cache->idle = false;
   } else {
     mheap_lock();
-    cache = persistent_alloc(sizeof *cache, GM_CACHE_LINE);
+    cache = persistent_alloc(sizeof *cache, _Alignof(struct mcache));
     mheap_unlock();
     if (cache == NULL)
       return NULL;
     cache->next = all_caches;
     all_caches = cache;
   }
+  for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++)
+    cache->slots[class].limit = cache->slots[class].top = cache->stacks[class].entries;
   atomic_store_explicit(&cache->pending, NULL, memory_order_release);
   return cache;
 }
 
 struct mcache *mcache_attach(void) {
-  if (thread_state == THREAD_ENDED)
-    return NULL;
+  if (mcache_thread_state == THREAD_ENDED)
+    return mcache_left_handler() ? mcache_attach() : NULL;
+  if (mcache_current != &mcache_none)
+    return mcache_current;
   int saved_errno = errno;
   mcache_registry_lock();
   if (!have_key)
@@ -145,7 +127,7 @@ struct mcache *mcache_attach(void) {
   struct mcache *cache = obtain();
   mcache_registry_unlock();
   if (cache != NULL) {
-    thread_state = THREAD_ATTACHED;
+    mcache_thread_state = THREAD_ATTACHED;
     mcache_current = cache;
     // May allocate (keys above 31): the thread has its mcache by now. Without the destructor the mcache would
     // stay with the dead thread: its memory is not lost to frees, only to reuse.
@@ -177,8 +159,9 @@ struct mcache *mcache_fallback_peek(void) {
 
 bool mcache_forget_other_threads(void (*clear)(struct mcache *cache)) {
   bool found = false;
+  const struct mcache *own = mcache_own();
   for (struct mcache *cache = all_caches; cache != NULL; cache = cache->next) {
-    if (cache == mcache_current || cache == fallback || cache->idle)
+    if (cache == own || cache == fallback || cache->idle)
       continue;
     found = true;
     clear(cache);
@@ -187,15 +170,10 @@ bool mcache_forget_other_threads(void (*clear)(struct mcache *cache)) {
   return found;
 }
 
-void mcache_release_spares(void) {
+void mcache_purge(void) {
   struct mcache *cache = mcache_current;
   if (cache == &mcache_none)
     return;
   mcache_drain(cache);
-  for (unsigned class = 1; class < SPAN_CLASS_COUNT; class ++) {
-    struct mspan *spare = cache->bins[class].spare;
-    cache->bins[class].spare = NULL;
-    if (spare != NULL)
-      mheap_free_span(spare);
-  }
+  mcache_trim(cache);
 }

@@ -1,6 +1,7 @@
 // Ownerless spans. See mcentral.h.
 #include "core/mcentral.h"
 
+#include "core/check_heap.h"
 #include "core/mcache.h"
 #include "core/mheap.h"
 
@@ -32,6 +33,7 @@ static struct mcentral *central_lock(span_class class) {
 }
 
 static void central_unlock(struct mcentral *central) {
+  GM_ASSERT_SLOW(check_central(central));
   lock_release(&central->lock, LOCK_RANK_CENTRAL);
 }
 
@@ -42,7 +44,7 @@ struct mspan *mcentral_take(span_class class, struct mcache *owner) {
   if (span != NULL) {
     mspan_list_remove(partial, span);
     span->place = SPAN_IN_SLOT;
-    atomic_store_explicit(&span->owner, owner, memory_order_release);
+    mspan_set_owner(span, owner);
   }
   central_unlock(central);
   return span;
@@ -67,7 +69,7 @@ void mcentral_give(struct mspan *span) {
   struct mcentral *central = central_lock(span->class);
   // From this store on, remote frees come here; those that came before and found the owner's list closed left
   // a mark.
-  atomic_store_explicit(&span->owner, NULL, memory_order_release);
+  mspan_set_owner(span, NULL);
   if (span->orphaned) {
     span->orphaned = false;
     mspan_apply_remote(span);
@@ -78,20 +80,37 @@ void mcentral_give(struct mspan *span) {
     mheap_free_span(span);
 }
 
+// On no list from here to the next decision, and the place says so: fork may look between the locks.
+static void take_off_list(struct mcentral *central, struct mspan *span) {
+  mspan_list_remove(span->place == SPAN_CENTRAL_FULL ? mcentral_full_swept(central)
+                                                     : mcentral_partial_swept(central),
+                    span);
+  span->place = SPAN_IN_SLOT;
+}
+
+bool mcentral_adopt(struct mspan *span, struct mcache *owner) {
+  struct mcentral *central = central_lock(span->class);
+  bool ownerless = mspan_owner(span) == NULL;
+  // Remote frees stay where they are: the thread that announced them is on its way here, finds the new owner,
+  // and queues the span there. Until then the span must not look as if nobody knew it.
+  if (ownerless) {
+    take_off_list(central, span);
+    mspan_set_owner(span, owner);
+  }
+  central_unlock(central);
+  return ownerless;
+}
+
 bool mcentral_settle(struct mspan *span) {
   struct mcentral *central = central_lock(span->class);
-  struct mcache *owner = atomic_load_explicit(&span->owner, memory_order_relaxed);
+  struct mcache *owner = mspan_owner(span);
   if (owner != NULL) {
     bool closed = mcache_is_closed(owner);
     span->orphaned |= closed; // its owner is on its way here with the span
     central_unlock(central);
     return closed;
   }
-  // On no list from here to place_span's decision, and the place says so: fork may look between the locks.
-  mspan_list_remove(span->place == SPAN_CENTRAL_FULL ? mcentral_full_swept(central)
-                                                     : mcentral_partial_swept(central),
-                    span);
-  span->place = SPAN_IN_SLOT;
+  take_off_list(central, span);
   mspan_apply_remote(span);
   bool release = place_span(central, span);
   central_unlock(central);

@@ -26,6 +26,10 @@ struct mspan_list *mcentral_full_unswept(struct mcentral *central);
 // Gives `owner` a span with free objects of this class, or NULL when there is none.
 struct mspan *mcentral_take(span_class class, struct mcache *owner);
 
+// Gives `owner` this span, which seems to have no owner; false when it has one. Its remote frees are taken
+// in, and it is on no list.
+bool mcentral_adopt(struct mspan *span, struct mcache *owner);
+
 // Takes over a span from its owner, which is ending. The span is on none of the owner's lists.
 void mcentral_give(struct mspan *span);
 

@@ -1,9 +1,11 @@
 // The page heap. See mheap.h.
 #include "core/mheap.h"
 
+#include "core/check_heap.h"
 #include "core/fixalloc.h"
 #include "core/heap_arena.h"
 #include "core/page_alloc.h"
+#include "core/page_cache.h"
 #include "core/scavenge.h"
 #include "core/sys_mem.h"
 
@@ -11,23 +13,19 @@
 
 struct mheap gm_heap;
 
-// One fixalloc per power of two of bitmap words; index 0 is for spans without words (large ones).
-enum { SPAN_SIZES = 8 };
-static struct fixalloc span_alloc[SPAN_SIZES];
+// One fixalloc per number of groups of states; large spans have one group for their one object.
+static struct fixalloc span_alloc[SPAN_GROUPS_MAX + 1];
 
 // Reserved address space that is not mapped yet (Go: curArena).
 static uintptr_t arena_at;
 static uintptr_t arena_end;
-
-static unsigned span_size_index(uint32_t words) {
-  return words == 0 ? 0 : 1 + (unsigned)(31 - __builtin_clz(words * 2 - 1));
-}
 
 void mheap_lock(void) {
   lock_acquire(&gm_heap.lock, LOCK_RANK_HEAP);
 }
 
 void mheap_unlock(void) {
+  GM_ASSERT_SLOW(check_pages_now_and_then());
   lock_release(&gm_heap.lock, LOCK_RANK_HEAP);
 }
 
@@ -45,9 +43,8 @@ static void init_once(void) {
   if (gm_heap.initialised)
     return;
   gm_heap.initialised = true;
-  fixalloc_init(&span_alloc[0], sizeof(struct mspan));
-  for (unsigned i = 1; i < SPAN_SIZES; i++)
-    fixalloc_init(&span_alloc[i], sizeof(struct mspan) + ((size_t)1 << (i - 1)) * sizeof(struct span_word));
+  for (unsigned groups = 1; groups <= SPAN_GROUPS_MAX; groups++)
+    fixalloc_init(&span_alloc[groups], sizeof(struct mspan) + (size_t)groups * 64);
 }
 
 // Maps reserved address space and gives it to the page allocator.
@@ -69,13 +66,9 @@ static bool map_chunks(uintptr_t start, uintptr_t end) {
 static bool reserve_arenas(size_t size) {
   size = gm_align_up(size, ARENA_SIZE);
   uintptr_t hint = arena_end != 0 ? arena_end : first_arena_hint();
-  uintptr_t base = (uintptr_t)sys_reserve_aligned(hint, size, ARENA_SIZE);
+  uintptr_t base = heap_arena_reserve(hint, size);
   if (base == 0)
     return false;
-  if (base + size > (uintptr_t)1 << GM_ADDR_BITS) {
-    sys_free(base, size);
-    return false;
-  }
   for (uintptr_t at = base; at < base + size; at += ARENA_SIZE)
     if (heap_arena_add(at) == NULL) {
       // Arenas that are known already stay reserved and unused; there is no memory for more anyway.
@@ -108,10 +101,22 @@ static bool grow(size_t npages) {
   return true;
 }
 
-static uintptr_t alloc_pages(size_t npages, size_t *scavenged) {
+static uintptr_t find_pages(size_t npages, size_t *scavenged) {
   uintptr_t start = page_alloc_find(npages, scavenged);
   if (start == 0 && grow(npages))
     start = page_alloc_find(npages, scavenged);
+  return start;
+}
+
+static uintptr_t alloc_pages(size_t npages, size_t *scavenged) {
+  uintptr_t start = find_pages(npages, scavenged);
+  // Pages that were used before come first: they are resident already. So the page cache's runs may join
+  // their neighbours before untouched pages are taken.
+  if (start != 0 && *scavenged == npages && page_cache_pages() >= 4 * npages &&
+      page_alloc_undo(start, npages)) {
+    page_cache_flush();
+    start = find_pages(npages, scavenged);
+  }
   return start;
 }
 
@@ -141,12 +146,14 @@ struct mspan *mheap_alloc_small(span_class class) {
   size_t scavenged = 0;
   mheap_lock();
   init_once();
-  unsigned size_index = span_size_index((size_class_objects[size_class] + 63U) / 64);
-  struct mspan *span = fixalloc_alloc(&span_alloc[size_index]);
-  uintptr_t start = span != NULL ? alloc_pages(npages, &scavenged) : 0;
+  unsigned groups = (size_class_objects[size_class] + 63U) / 64;
+  struct mspan *span = fixalloc_alloc(&span_alloc[groups]);
+  uintptr_t start = span != NULL ? page_cache_take(&npages, npages) : 0;
+  if (start == 0 && span != NULL)
+    start = alloc_pages(npages, &scavenged);
   if (start == 0) {
     if (span != NULL)
-      fixalloc_free(&span_alloc[size_index], span);
+      fixalloc_free(&span_alloc[groups], span);
     mheap_unlock();
     return NULL;
   }
@@ -154,6 +161,7 @@ struct mspan *mheap_alloc_small(span_class class) {
   heap_arena_set_spans(start, npages, span);
   gm_heap.in_use_pages += npages;
   gm_heap.span_count++;
+  scavenge_note_alloc();
   mheap_unlock();
   return span;
 }
@@ -162,11 +170,14 @@ struct mspan *mheap_alloc_large(size_t npages, size_t align) {
   size_t scavenged = 0;
   mheap_lock();
   init_once();
-  struct mspan *span = fixalloc_alloc(&span_alloc[0]);
-  uintptr_t start = span != NULL ? alloc_pages_aligned(npages, align, &scavenged) : 0;
+  struct mspan *span = fixalloc_alloc(&span_alloc[1]);
+  // A cached run may be a little longer than asked for.
+  uintptr_t start = span != NULL && align <= GM_PAGE_SIZE ? page_cache_take(&npages, npages + npages / 8) : 0;
+  if (start == 0 && span != NULL)
+    start = alloc_pages_aligned(npages, align, &scavenged);
   if (start == 0) {
     if (span != NULL)
-      fixalloc_free(&span_alloc[0], span);
+      fixalloc_free(&span_alloc[1], span);
     mheap_unlock();
     return NULL;
   }
@@ -174,7 +185,9 @@ struct mspan *mheap_alloc_large(size_t npages, size_t align) {
   heap_arena_set_spans(start, 1, span);
   gm_heap.in_use_pages += npages;
   gm_heap.span_count++;
+  scavenge_note_alloc();
   gm_heap.large_mallocs++;
+  gm_heap.large_bytes += npages << GM_PAGE_SHIFT;
   mheap_unlock();
   return span;
 }
@@ -193,30 +206,63 @@ bool mheap_resize_large(struct mspan *span, size_t npages) {
   if (done) {
     span->npages = npages;
     gm_heap.in_use_pages += npages - old;
+    gm_heap.large_bytes += npages > old ? (npages - old) << GM_PAGE_SHIFT : 0;
     span->object_size = npages << GM_PAGE_SHIFT;
     if (npages < old)
-      scavenge_surplus(gm_heap.in_use_pages);
+      scavenge_note_free(old - npages);
   }
   mheap_unlock();
   return done;
 }
 
-void mheap_free_span(struct mspan *span) {
-  mheap_lock();
-  bool large = span_class_size_class(span->class) == 0;
+// Pages in the page cache: an eighth of the heap, or this.
+static const size_t page_cache_floor = ((size_t)4 << 20) >> GM_PAGE_SHIFT;
+
+// The pages of a span that is gone: into the page cache, or to the page allocator together with all of it.
+static void free_pages(uintptr_t start, size_t npages) {
+  size_t limit = gm_heap.in_use_pages / 8;
+  limit = limit > page_cache_floor ? limit : page_cache_floor;
+  if (page_cache_pages() + npages <= limit && page_cache_put(start, npages))
+    return;
+  page_alloc_free(start, npages);
+  if (page_cache_pages() > limit - limit / 4)
+    page_cache_flush();
+}
+
+static void free_span_locked(struct mspan *span, bool large) {
   // A later free of an object in these pages finds mspan_returned and is told what happened.
   heap_arena_set_spans(span->start, large ? 1 : span->npages, &mspan_returned);
-  page_alloc_free(span->start, span->npages);
   gm_heap.in_use_pages -= span->npages;
   gm_heap.span_count--;
   gm_heap.large_frees += large;
-  fixalloc_free(&span_alloc[large ? 0 : span_size_index(mspan_word_count(span))], span);
-  scavenge_surplus(gm_heap.in_use_pages);
+  free_pages(span->start, span->npages);
+  scavenge_note_free(span->npages);
+  fixalloc_free(&span_alloc[mspan_group_count(span)], span);
+}
+
+void mheap_free_span(struct mspan *span) {
+  mheap_lock();
+  free_span_locked(span, span_class_size_class(span->class) == 0);
   mheap_unlock();
+  scavenge_wake();
+}
+
+bool mheap_free_large(struct mspan *span, uintptr_t address) {
+  mheap_lock();
+  // Another thread may have freed the block since the caller looked, and the struct may be another span's by
+  // now.
+  bool live = span->start == address && heap_arena_span_of(address) == span && mspan_free_large(span);
+  if (live) {
+    free_span_locked(span, true);
+  }
+  mheap_unlock();
+  scavenge_wake();
+  return live;
 }
 
 size_t mheap_release_all(void) {
   mheap_lock();
+  page_cache_flush();
   size_t pages = page_alloc_scavenge(SIZE_MAX);
   mheap_unlock();
   return pages << GM_PAGE_SHIFT;

@@ -24,6 +24,7 @@ struct mheap {
   size_t in_use_pages; // in spans
   uint64_t large_mallocs;
   uint64_t large_frees;
+  uint64_t large_bytes; // ever handed out in large objects, growth in place included
   size_t span_count;
 };
 
@@ -37,6 +38,10 @@ struct mspan *mheap_alloc_large(size_t npages, size_t align);
 
 // Grows (in place) or shrinks a large span. False when the following pages are not free.
 bool mheap_resize_large(struct mspan *span, size_t npages);
+
+// Takes a large span back if its block is live and starts at `address`; false when it was freed before. The
+// heap lock decides between two threads that free the same block at once.
+bool mheap_free_large(struct mspan *span, uintptr_t address);
 
 // Takes the span back; the caller holds no pointer to it afterwards.
 void mheap_free_span(struct mspan *span);

@@ -86,17 +86,33 @@ static void double_free_later(void) {
   gm_free(block);
 }
 
-// The freed block is back among the claimed bits of the slot when it is freed again.
+// The freed block is claimed by the slot again when it is freed again: it was freed when the stack was full,
+// and the stack is used up.
 static void double_free_of_claimed(void) {
   void *first[4096];
   for (int i = 0; i < 1024; i++) // one span of 64-byte objects
     first[i] = gm_malloc(64);
-  block = first[5];
+  block = first[62];
   name(block);
   for (int i = 0; i < 64; i++)
     gm_free(first[i]);
-  while (gm_malloc(64) != first[0]) // claims the word again
-    continue;
+  for (int i = 0; i < 40; i++)
+    if (gm_malloc(64) == block)
+      _exit(1);
+  gm_free(block);
+}
+
+// The freed block waits below others on the stack.
+static void double_free_of_cached(void) {
+  void *first[10];
+  for (int i = 0; i < 10; i++)
+    first[i] = gm_malloc(640);
+  block = first[3];
+  name(block);
+  for (int i = 0; i < 10; i++)
+    gm_free(first[i]);
+  if (gm_malloc(640) != first[9])
+    _exit(1);
   gm_free(block);
 }
 
@@ -228,6 +244,48 @@ static void usable_size_of_freed(void) {
   (void)gm_usable_size(block);
 }
 
+static void realloc_of_freed_large(void) {
+  make(100000);
+  gm_free(block);
+  block = gm_realloc(block, 200000);
+}
+
+static void usable_size_of_freed_large(void) {
+  make(100000);
+  gm_free(block);
+  (void)gm_usable_size(block);
+}
+
+// The pages went back to the page heap, and with them what was known of the block.
+static void free_into_returned_pages(void) {
+  make(32768);
+  void *others[64];
+  for (int i = 0; i < 64; i++)
+    others[i] = gm_malloc(32768);
+  gm_free(block);
+  for (int i = 0; i < 64; i++)
+    gm_free(others[i]);
+  (void)gm_purge();
+  gm_free(block);
+}
+
+static void sized_double_free(void) {
+  make(64);
+  gm_free_sized(block, 64);
+  gm_free_aligned_sized(block, 16, 64);
+}
+
+// Sizes are not checked (gomalloc.h): a wrong one is no misuse.
+static void sized_free_of_another_size(void) {
+  make(64);
+  gm_free_sized(block, 4000);
+  make(64);
+  gm_free_aligned_sized(block, 4096, 1);
+  if (gm_error_count() != 0 || gm_check_heap() != 0)
+    _exit(1);
+  abort();
+}
+
 static void realloc_of_stack(void) {
   _Alignas(16) char local[64] = "";
   block = local;
@@ -241,6 +299,7 @@ static void test_double_frees(void **state) {
   assert_caught(double_free, "double free of", tail);
   assert_caught(double_free_later, "double free of", tail);
   assert_caught(double_free_of_claimed, "double free of", tail);
+  assert_caught(double_free_of_cached, "double free of", " (size class 640");
   assert_caught(double_free_tiny, "double free of", " (size class 8, span 0x");
   assert_caught(double_free_large, "double free of", "\n");
   assert_caught(remote_then_remote, "double free of", tail);
@@ -280,7 +339,19 @@ static void test_other_calls(void **state) {
   const char *tail = " (size class 64, span 0x";
   assert_caught(realloc_of_freed, "realloc of freed block", tail);
   assert_caught(usable_size_of_freed, "usable size of freed block", tail);
+  assert_caught(realloc_of_freed_large, "realloc of freed block", "\n");
+  assert_caught(usable_size_of_freed_large, "usable size of freed block", "\n");
+  assert_caught(free_into_returned_pages, "double free of", "");
+  assert_caught(sized_double_free, "double free of", tail);
   assert_caught(realloc_of_stack, "realloc of foreign pointer", "\n");
+}
+
+static void test_sized_frees_of_another_size(void **state) {
+  (void)state;
+  char output[512];
+  int status = run_child(sized_free_of_another_size, output, sizeof output);
+  assert_true(WIFSIGNALED(status)); // its own abort, without a message
+  assert_null(strstr(output, "gomalloc:"));
 }
 
 // With the report action the program goes on, and the heap stays sound.
@@ -313,9 +384,13 @@ static void test_report_goes_on(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_double_frees),    cmocka_unit_test(test_claimed_then_remote),
-      cmocka_unit_test(test_wrong_addresses), cmocka_unit_test(test_interior_free),
-      cmocka_unit_test(test_other_calls),     cmocka_unit_test(test_report_goes_on),
+      cmocka_unit_test(test_double_frees),
+      cmocka_unit_test(test_claimed_then_remote),
+      cmocka_unit_test(test_wrong_addresses),
+      cmocka_unit_test(test_interior_free),
+      cmocka_unit_test(test_other_calls),
+      cmocka_unit_test(test_report_goes_on),
+      cmocka_unit_test(test_sized_frees_of_another_size),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,8 +12,8 @@ enum {
   LARGE_ALIGN = 128, // sizes above FINE_MAX are multiples of this, or the coarse lookup would not work
   FINE_MAX = 1024,   // the fine lookup has one entry per 8 bytes up to here
   COUNT_MAX = 100,
-  SPAN_TARGET = 65536, // our spans: about this many bytes...
-  SPAN_OBJECTS = 8,    // ...and at least this many objects...
+  SPAN_TARGET = 16384, // our spans: about this many bytes...
+  SPAN_OBJECTS = 2,    // ...and at least this many objects...
   SPAN_MAX = 262144,   // ...but no more bytes than this
   CELLS_MAX = 4096,    // 64 bitmap words of 64 bits
 };
@@ -96,8 +96,10 @@ static unsigned choose_pages(unsigned size) {
   if (bytes > SPAN_MAX)
     bytes = SPAN_MAX;
   unsigned first = (bytes + PAGE - 1) / PAGE;
+  while (tail_waste(size, first) * 8 > first * PAGE) // as Go asks for
+    first++;
   unsigned best = first;
-  for (unsigned pages = first; pages <= first + first / 2 && pages <= SPAN_MAX / PAGE; pages++)
+  for (unsigned pages = first; pages <= first + (first + 1) / 2 && pages <= SPAN_MAX / PAGE; pages++)
     if ((uint64_t)tail_waste(size, pages) * best < (uint64_t)tail_waste(size, best) * pages)
       best = pages;
   return best;

@@ -3,6 +3,8 @@
 
 #include "core/errors.h"
 
+#include <string.h>
+
 static_assert(SPAN_CELLS_MAX == 4096, "mksizeclass.c's CELLS_MAX");
 
 struct mspan mspan_returned;
@@ -29,8 +31,8 @@ static void init_common(struct mspan *span, uintptr_t start, size_t npages, span
   span->remote_debt = 0;
   span->orphaned = false;
   span->fresh = 0;
-  atomic_store_explicit(&span->owner, NULL, memory_order_relaxed);
-  atomic_store_explicit(&span->remote_count, 0, memory_order_relaxed);
+  mspan_set_owner(span, NULL);
+  atomic_store_explicit(&span->remote, 0, memory_order_relaxed);
 }
 
 void mspan_init_small(struct mspan *span, uintptr_t start, span_class class, bool fresh) {
@@ -39,18 +41,13 @@ void mspan_init_small(struct mspan *span, uintptr_t start, span_class class, boo
   span->object_count = size_class_objects[size_class];
   span->place = SPAN_IN_SLOT;
   span->needs_zero = !fresh;
-  uint32_t words = mspan_word_count(span);
-  uint64_t all_words = UINT64_MAX >> (64 - words);
-  for (uint32_t w = 0; w < words; w++) {
-    uint32_t left = span->object_count - w * 64;
-    atomic_store_explicit(&span->words[w].free, left >= 64 ? UINT64_MAX : ((uint64_t)1 << left) - 1,
-                          memory_order_relaxed);
-    atomic_store_explicit(&span->words[w].claimed, 0, memory_order_relaxed);
-    atomic_store_explicit(&span->words[w].remote, 0, memory_order_relaxed);
-  }
-  atomic_store_explicit(&span->summary, all_words, memory_order_relaxed);
+  uint32_t groups = mspan_group_count(span);
+  uint64_t all_groups = UINT64_MAX >> (64 - groups);
+  memset(span->states, OBJECT_LIVE, (size_t)groups * 64); // the last group's rest is nobody's
+  memset(span->states, OBJECT_FREE, span->object_count);
+  atomic_store_explicit(&span->summary, all_groups, memory_order_relaxed);
   atomic_store_explicit(&span->taken_count, 0, memory_order_relaxed);
-  span->fresh = fresh ? all_words : 0;
+  span->fresh = fresh ? all_groups : 0;
 }
 
 void mspan_init_large(struct mspan *span, uintptr_t start, size_t npages, span_class class, bool fresh) {
@@ -60,6 +57,7 @@ void mspan_init_large(struct mspan *span, uintptr_t start, size_t npages, span_c
   span->needs_zero = !fresh;
   atomic_store_explicit(&span->summary, 0, memory_order_relaxed);
   atomic_store_explicit(&span->taken_count, 1, memory_order_relaxed);
+  mspan_set_state(span->states, OBJECT_LIVE);
 }
 
 uintptr_t mspan_object_of(const struct mspan *span, uintptr_t address) {
@@ -70,50 +68,81 @@ uintptr_t mspan_object_of(const struct mspan *span, uintptr_t address) {
   return index < span->object_count ? span->start + index * span->object_size : 0;
 }
 
-bool mspan_object_is_free(const struct mspan *span, uint32_t index) {
-  if (span_class_size_class(span->class) == 0)
-    return atomic_load_explicit(&span->taken_count, memory_order_acquire) == 0;
-  const struct span_word *word = &span->words[index / 64];
-  uint64_t free_bits = atomic_load_explicit(&word->free, memory_order_acquire);
-  uint64_t taken = free_bits | atomic_load_explicit(&word->claimed, memory_order_acquire) |
-                   atomic_load_explicit(&word->remote, memory_order_acquire);
-  return (taken >> (index % 64) & 1) != 0;
+// Eight states at once.
+typedef uint64_t __attribute__((may_alias)) eight_states;
+
+#define EIGHT_TIMES(byte) ((byte)*UINT64_C(0x0101010101010101))
+
+static uint64_t load_eight(const uint8_t *states) {
+  return __atomic_load_n((const eight_states *)states, __ATOMIC_RELAXED);
+}
+
+uint64_t mspan_free_bits(const struct mspan *span, uint32_t group) {
+  const uint8_t *states = &span->states[(size_t)group * 64];
+  uint64_t bits = 0;
+  for (unsigned i = 0; i < 8; i++) {
+    uint64_t high = load_eight(states + (size_t)i * 8) & EIGHT_TIMES((uint64_t)OBJECT_FREE);
+    // Bit 8 n + 7 moves to bit 56 + n, once for each n, and nothing else gets there.
+    bits |= (high * UINT64_C(0x0002040810204081)) >> 56 << (8 * i);
+  }
+  return bits;
+}
+
+// Release: what this thread did with the object comes before its next use.
+static bool leave_live(uint8_t *state, enum object_state next) {
+  uint8_t expected = OBJECT_LIVE;
+  return __atomic_compare_exchange_n(state, &expected, (uint8_t)next, false, __ATOMIC_RELEASE,
+                                     __ATOMIC_RELAXED);
+}
+
+bool mspan_free_remotely(struct mspan *span, uint64_t index) {
+  return leave_live(&span->states[index], OBJECT_REMOTE);
+}
+
+bool mspan_free_large(struct mspan *span) {
+  return leave_live(span->states, OBJECT_FREE);
+}
+
+// Frees the remote objects of a group; returns how many there were.
+static int32_t apply_group(struct mspan *span, uint32_t group) {
+  int32_t found = 0;
+  for (uint64_t first = (uint64_t)group * 64; first < (uint64_t)group * 64 + 64; first += 8) {
+    if ((load_eight(&span->states[first]) & EIGHT_TIMES((uint64_t)OBJECT_REMOTE)) == 0)
+      continue;
+    for (uint64_t index = first; index < first + 8; index++) {
+      // Acquire: what the freeing thread did with the object comes before it is handed out again.
+      if (__atomic_load_n(&span->states[index], __ATOMIC_ACQUIRE) != OBJECT_REMOTE)
+        continue;
+      (void)mspan_put_back(span, index);
+      found++;
+    }
+  }
+  return found;
 }
 
 void mspan_apply_remote(struct mspan *span) {
-  // Acquire: what the freeing threads did with the objects comes before they are handed out again. Taking the
-  // count before the bits means that a thread which announces later is seen as a debt of 0 or as a new
-  // queueing.
-  int32_t announced = (int32_t)atomic_exchange_explicit(&span->remote_count, 0, memory_order_acq_rel);
-  int32_t taken = 0;
-  for (uint32_t w = 0; w < mspan_word_count(span); w++) {
-    struct span_word *word = &span->words[w];
-    if (atomic_load_explicit(&word->remote, memory_order_relaxed) == 0)
-      continue;
-    uint64_t bits = atomic_exchange_explicit(&word->remote, 0, memory_order_acq_rel);
-    uint64_t free_bits = atomic_load_explicit(&word->free, memory_order_relaxed);
-    taken += __builtin_popcountll(bits);
-    uint64_t claimed = atomic_load_explicit(&word->claimed, memory_order_relaxed);
-    for (uint64_t twice = bits & (free_bits | claimed); twice != 0; twice &= twice - 1) {
-      uint32_t index = w * 64 + (uint32_t)__builtin_ctzll(twice);
-      bits &= ~(twice & -twice);
-      mspan_report("double free of", span, span->start + index * span->object_size);
-    }
-    atomic_store_explicit(&word->free, free_bits | bits, memory_order_release);
-    if (bits != 0)
-      atomic_store_explicit(&span->summary,
-                            atomic_load_explicit(&span->summary, memory_order_relaxed) | (uint64_t)1 << w,
-                            memory_order_relaxed);
-    uint32_t count = atomic_load_explicit(&span->taken_count, memory_order_relaxed);
-    atomic_store_explicit(&span->taken_count, count - (uint32_t)__builtin_popcountll(bits),
-                          memory_order_relaxed);
+  // Taking the announcement before the states means that a thread which announces later is seen as a debt or
+  // as a new queueing.
+  uint64_t announced = atomic_exchange_explicit(&span->remote, 0, memory_order_acq_rel);
+  int32_t found = 0;
+  for (uint64_t pairs = announced & UINT32_MAX; pairs != 0; pairs &= pairs - 1) {
+    uint32_t group = (uint32_t)__builtin_ctzll(pairs) * 2;
+    found += apply_group(span, group);
+    if (group + 1 < mspan_group_count(span))
+      found += apply_group(span, group + 1);
   }
-  span->remote_debt += taken - announced;
+  span->remote_debt += found - (int32_t)(announced >> 32);
+  // Announced, but not there: the owner freed the object in the same moment and its state covered the
+  // other's. The object is in one place only; which one it was is not known any more.
+  while (GM_UNLIKELY(span->remote_debt < 0)) {
+    mspan_report("double free by two threads at once, in the span of", span, span->start);
+    span->remote_debt++;
+  }
 }
 
 bool mspan_is_releasable(struct mspan *span) {
   return atomic_load_explicit(&span->taken_count, memory_order_relaxed) == 0 && span->remote_debt == 0 &&
-         atomic_load_explicit(&span->remote_count, memory_order_acquire) == 0;
+         atomic_load_explicit(&span->remote, memory_order_acquire) == 0;
 }
 
 void mspan_report(const char *what, const struct mspan *span, uintptr_t address) {

@@ -5,13 +5,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 enum { BASE = 1 << 30 }; // an address that nothing is read from
 
 static struct mspan *new_span(unsigned size_class, bool fresh) {
-  size_t size = sizeof(struct mspan) + SPAN_WORDS_MAX * sizeof(struct span_word);
+  size_t size = sizeof(struct mspan) + (size_t)SPAN_CELLS_MAX;
   struct mspan *span = aligned_alloc(GM_CACHE_LINE, size);
   assert_non_null(span);
   mspan_init_small(span, BASE, make_span_class(size_class, true), fresh);
@@ -55,9 +56,9 @@ static void test_new_span_is_free(void **state) {
   for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++) {
     struct mspan *span = new_span(class, class % 2 == 0);
     uint32_t bits = 0;
-    for (uint32_t w = 0; w < mspan_word_count(span); w++) {
-      assert_true((atomic_load(&span->summary) >> w & 1) == 1);
-      bits += (uint32_t)__builtin_popcountll(atomic_load(&span->words[w].free));
+    for (uint32_t g = 0; g < mspan_group_count(span); g++) {
+      assert_true((atomic_load(&span->summary) >> g & 1) == 1);
+      bits += (uint32_t)__builtin_popcountll(mspan_free_bits(span, g));
     }
     assert_int_equal(bits, span->object_count);
     assert_int_equal(atomic_load(&span->taken_count), 0);
@@ -76,27 +77,45 @@ static void test_object_of(void **state) {
   free(span);
 }
 
+static void test_free_bits(void **state) {
+  (void)state;
+  struct mspan *span = new_span(size_class_of(16), true);
+  uint64_t expected = 0x8000000180f0a005;
+  for (unsigned i = 0; i < 64; i++)
+    span->states[64 + i] = (expected >> i & 1) != 0 ? OBJECT_FREE : (uint8_t)(i % 3);
+  assert_int_equal(mspan_free_bits(span, 1), expected);
+  assert_int_equal(mspan_free_bits(span, 0), UINT64_MAX);
+  free(span);
+}
+
 // Takes all objects of the span away, as an owner that handed them out.
 static void take_all(struct mspan *span) {
-  for (uint32_t w = 0; w < mspan_word_count(span); w++)
-    atomic_store(&span->words[w].free, 0);
+  memset(span->states, OBJECT_LIVE, span->object_count);
   atomic_store(&span->summary, 0);
-  atomic_store(&span->taken_count, span->object_count);
+  atomic_store(&span->taken_count, (uint32_t)span->object_count);
+}
+
+static void announce(struct mspan *span, uint64_t index) {
+  atomic_fetch_add(&span->remote, (uint64_t)1 << 32);
+  atomic_fetch_or(&span->remote, (uint64_t)1 << (index / 128));
 }
 
 static void test_remote_frees_are_applied(void **state) {
   (void)state;
-  struct mspan *span = new_span(size_class_of(64), true);
+  struct mspan *span = new_span(size_class_of(16), true);
   take_all(span);
-  atomic_fetch_or(&span->words[0].remote, 5);
-  atomic_fetch_or(&span->words[7].remote, 1);
-  atomic_fetch_add(&span->remote_count, 3);
+  const uint64_t freed[] = {0, 2, (uint64_t)7 * 64};
+  for (int i = 0; i < 3; i++) {
+    assert_true(mspan_free_remotely(span, freed[i]));
+    assert_false(mspan_free_remotely(span, freed[i])); // a double free
+    announce(span, freed[i]);
+  }
   mspan_apply_remote(span);
-  assert_int_equal(atomic_load(&span->words[0].free), 5);
-  assert_int_equal(atomic_load(&span->words[7].free), 1);
+  assert_int_equal(mspan_free_bits(span, 0), 5);
+  assert_int_equal(mspan_free_bits(span, 7), 1);
   assert_int_equal(atomic_load(&span->summary), 1 | 1 << 7);
   assert_int_equal(atomic_load(&span->taken_count), span->object_count - 3);
-  assert_int_equal(atomic_load(&span->remote_count), 0);
+  assert_int_equal(atomic_load(&span->remote), 0);
   assert_int_equal(span->remote_debt, 0);
   free(span);
 }
@@ -105,37 +124,36 @@ static void test_debt_keeps_a_span(void **state) {
   (void)state;
   struct mspan *span = new_span(size_class_of(8192), true);
   take_all(span);
-  atomic_store(&span->words[0].remote, 0xff);
-  atomic_store(&span->remote_count, 7); // the eighth thread has set its bit and not announced it
+  for (uint64_t i = 0; i < span->object_count; i++)
+    assert_true(mspan_free_remotely(span, i));
+  for (uint64_t i = 1; i < span->object_count; i++)
+    announce(span, i); // the first thread has not announced its free yet
   mspan_apply_remote(span);
   assert_int_equal(atomic_load(&span->taken_count), 0);
   assert_int_equal(span->remote_debt, 1);
   assert_false(mspan_is_releasable(span));
-  atomic_fetch_add(&span->remote_count, 1);
+  announce(span, 0);
   assert_false(mspan_is_releasable(span));
   mspan_apply_remote(span);
   assert_true(mspan_is_releasable(span));
   free(span);
 }
 
-static void test_remote_double_frees_are_counted(void **state) {
+// The owner and another thread free an object in the same moment: both saw it live, the owner's state covers
+// the other's, and the announcement tells.
+static void test_free_by_two_threads_at_once(void **state) {
   (void)state;
   errors_set_action(ERROR_REPORT);
   struct mspan *span = new_span(size_class_of(64), true);
   take_all(span);
-  atomic_store(&span->words[0].free, 1);
-  atomic_store(&span->summary, 1);
-  atomic_store(&span->taken_count, span->object_count - 1);
-  atomic_store(&span->words[2].claimed, 4);
-  atomic_store(&span->words[0].remote, 3);  // object 0 is free already
-  atomic_store(&span->words[2].remote, 12); // object 130 is in the slot
-  atomic_store(&span->remote_count, 4);
+  assert_true(mspan_free_remotely(span, 3));
+  mspan_set_state(&span->states[3], OBJECT_CACHED);
+  announce(span, 3);
   uint64_t before = errors_count();
   mspan_apply_remote(span);
-  assert_int_equal(errors_count() - before, 2);
-  assert_int_equal(atomic_load(&span->words[0].free), 3);
-  assert_int_equal(atomic_load(&span->words[2].free), 8);
-  assert_int_equal(atomic_load(&span->taken_count), span->object_count - 3);
+  assert_int_equal(errors_count() - before, 1);
+  assert_int_equal(span->states[3], OBJECT_CACHED);
+  assert_int_equal(atomic_load(&span->taken_count), span->object_count);
   assert_int_equal(span->remote_debt, 0);
   errors_set_action(ERROR_ABORT);
   free(span);
@@ -168,9 +186,10 @@ int main(void) {
       cmocka_unit_test(test_large_span_has_one_start),
       cmocka_unit_test(test_new_span_is_free),
       cmocka_unit_test(test_object_of),
+      cmocka_unit_test(test_free_bits),
       cmocka_unit_test(test_remote_frees_are_applied),
       cmocka_unit_test(test_debt_keeps_a_span),
-      cmocka_unit_test(test_remote_double_frees_are_counted),
+      cmocka_unit_test(test_free_by_two_threads_at_once),
       cmocka_unit_test(test_lists),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

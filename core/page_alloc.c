@@ -5,6 +5,7 @@
 #include "core/page_bits.h"
 #include "core/page_summary.h"
 #include "core/sys_mem.h"
+#include "core/sys_state.h"
 
 enum {
   LEVELS = 5,
@@ -331,6 +332,61 @@ size_t page_alloc_scavenge(size_t npages) {
     for (unsigned i = ARENA_CHUNKS; i-- > 0 && arena->retained > 0 && total < npages;)
       total += scavenge_chunk(arena, i);
   return total;
+}
+
+// The last retained run of a chunk, of at most `most` pages.
+static unsigned last_retained(const struct page_chunk *chunk, unsigned most, unsigned *first) {
+  uint64_t retained[CHUNK_WORDS];
+  for (unsigned i = 0; i < CHUNK_WORDS; i++)
+    retained[i] = ~chunk->allocated[i] & ~chunk->scavenged[i];
+  unsigned count = 0;
+  for (unsigned at = 0; at < CHUNK_PAGES;) {
+    unsigned length = 0;
+    at = page_bits_next_run(retained, at, CHUNK_PAGES, &length);
+    if (length == 0)
+      break;
+    count = length;
+    *first = at;
+    at += length;
+  }
+  if (count > most) {
+    *first += count - most;
+    count = most;
+  }
+  return count;
+}
+
+size_t page_alloc_take_retained(size_t most, uintptr_t *start) {
+  unsigned limit = most < CHUNK_PAGES ? (unsigned)most : CHUNK_PAGES;
+  for (struct heap_arena *arena = heap_arena_first(); arena != NULL; arena = arena->next)
+    for (unsigned i = ARENA_CHUNKS; i-- > 0 && arena->retained > 0;) {
+      unsigned first = 0;
+      unsigned count = last_retained(&arena->chunks[i], limit, &first);
+      if (count == 0)
+        continue;
+      *start = arena->base + ((uintptr_t)i << CHUNK_SHIFT) + ((uintptr_t)first << GM_PAGE_SHIFT);
+      (void)mark_allocated(*start, count);
+      return count;
+    }
+  return 0;
+}
+
+void page_alloc_give_scavenged(uintptr_t start, size_t npages) {
+  struct chunk_part part = part_at(start, start + (npages << GM_PAGE_SHIFT));
+  GM_ASSERT(part.count == npages); // take_retained stays in one chunk
+  page_alloc_free(start, npages);
+  page_bits_set(part.chunk->scavenged, part.first, part.count);
+  heap_arena_of(start)->retained -= npages;
+  scavenged_pages += npages;
+}
+
+bool page_alloc_undo(uintptr_t start, size_t npages) {
+  if ((start ^ (start + (npages << GM_PAGE_SHIFT) - 1)) >> CHUNK_SHIFT != 0)
+    return false;
+  // No system call: a page that nobody touched is not backed.
+  sys_state_change(start, npages << GM_PAGE_SHIFT, SYS_MASK(SYS_READY), SYS_PREPARED);
+  page_alloc_give_scavenged(start, npages);
+  return true;
 }
 
 struct page_alloc_counts page_alloc_counts(void) {

@@ -33,6 +33,17 @@ void page_alloc_free(uintptr_t start, size_t npages);
 // Returns pages.
 size_t page_alloc_scavenge(size_t npages);
 
+// Takes a run of at most `most` free pages that are backed by memory, at a high address; *start gets its
+// address. Returns its length, 0 when there is none. To be given back to the system without the heap lock.
+size_t page_alloc_take_retained(size_t most, uintptr_t *start);
+
+// Frees pages that page_alloc_take_retained took and the caller made Prepared.
+void page_alloc_give_scavenged(uintptr_t start, size_t npages);
+
+// Takes back a page_alloc_find whose pages were all scavenged and were not touched since. False, and nothing
+// done, when they are not in one chunk.
+bool page_alloc_undo(uintptr_t start, size_t npages);
+
 struct page_alloc_counts {
   size_t free;      // pages that could be handed out
   size_t scavenged; // those of them that are not backed by memory

@@ -7,7 +7,9 @@ static_assert(SIZE_CLASS_FINE_MAX == 1024, "the coarse table starts where the fi
 
 unsigned size_class_of_aligned(size_t size, size_t align) {
   GM_ASSERT(gm_is_power_of_two(align) && align <= GM_PAGE_SIZE);
-  size_t wanted = size < align ? align : size;
+  if (size > SIZE_CLASS_MAX)
+    return 0;
+  size_t wanted = size < align ? align : gm_align_up(size, align); // no class below it is a multiple
   if (wanted > SIZE_CLASS_MAX)
     return 0;
   // Spans start at page boundaries, so objects are aligned when the object size is a multiple of align.

@@ -5,8 +5,7 @@
 // C programs call malloc and free:
 //  - class 24 serves no malloc request: every block of 16 bytes and more is 16-byte aligned, and 24 is not a
 //    multiple of 16. It stays in the table so that class numbers are Go's; requests of 17..24 get 32 bytes.
-//  - spans are larger: about 64 KiB and at least 8 objects (up to 256 KiB) where Go takes the fewest pages
-//  with
+//  - spans are larger: about 16 KiB and at least 2 objects where Go takes the fewest pages with
 //    little waste, because switching spans costs more than the address space. A span has at most 4096
 //    objects, so that its bitmap has at most 64 words and one 64-bit summary covers them.
 //

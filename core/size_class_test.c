@@ -53,7 +53,7 @@ static void test_spans_keep_their_promises(void **state) {
     assert_true(used <= bytes);
     assert_true((bytes - used) * 8 <= bytes); // at most 12.5 % tail waste
     assert_true((go_bytes % size_class_size[i]) * 8 <= go_bytes);
-    assert_true(size_class_objects[i] >= 8 && size_class_objects[i] <= 4096);
+    assert_true(size_class_objects[i] >= 2 && size_class_objects[i] <= 4096);
   }
 }
 

@@ -1,6 +1,6 @@
 // Statistics with Go's names (Go: mstats.go), derived when asked for: the hot paths count nothing. Mallocs of
-// a class are the objects that slots claimed, less those still claimed; live objects are those with a bit in
-// none of the three places where free objects are.
+// a class are the objects that slots claimed or took from their stacks; live objects are counted by their
+// states.
 #include "core/errors.h"
 #include "core/fixalloc.h"
 #include "core/gomalloc.h"
@@ -8,54 +8,74 @@
 #include "core/heap_walk.h"
 #include "core/mcache.h"
 #include "core/mheap.h"
+#include "core/options.h"
 #include "core/page_alloc.h"
+#include "core/page_cache.h"
+#include "core/scavenge.h"
 
 #include <string.h>
 
 static_assert(GM_SIZE_CLASSES == SIZE_CLASS_COUNT, "gm_stats.BySize has one entry per class");
 
 struct tally {
-  uint64_t live[SIZE_CLASS_COUNT];    // objects
-  uint64_t claimed[SIZE_CLASS_COUNT]; // objects in slots, not handed out
+  uint64_t live[SIZE_CLASS_COUNT]; // objects
   uint64_t large_bytes;
+  uint64_t span_bytes; // of the spans' structs
 };
 
 static void tally_span(struct mspan *span, void *context) {
   struct tally *tally = context;
   unsigned size_class = span_class_size_class(span->class);
+  tally->span_bytes += sizeof *span;
   if (size_class == 0) {
-    tally->large_bytes += span->object_size;
+    tally->large_bytes += mspan_object_is_free(span, 0) ? 0 : span->object_size;
     return;
   }
-  uint64_t not_live = 0;
-  for (uint32_t w = 0; w < mspan_word_count(span); w++) {
-    const struct span_word *word = &span->words[w];
-    uint64_t claimed = atomic_load_explicit(&word->claimed, memory_order_relaxed);
-    not_live +=
-        (uint64_t)__builtin_popcountll(atomic_load_explicit(&word->free, memory_order_relaxed) | claimed |
-                                       atomic_load_explicit(&word->remote, memory_order_relaxed));
-    tally->claimed[size_class] += (uint64_t)__builtin_popcountll(claimed);
-  }
-  tally->live[size_class] += span->object_count - not_live;
+  for (uint64_t i = 0; i < span->object_count; i++)
+    tally->live[size_class] += !mspan_object_is_free(span, i);
+}
+
+// Objects that the class's slots ever handed out: those claimed, less those still there, and those popped.
+static uint64_t class_mallocs(unsigned class) {
+  uint64_t mallocs = 0;
+  for (struct mcache *cache = mcache_first(); cache != NULL; cache = cache->next)
+    for (unsigned half = 0; half < 2; half++) {
+      span_class which = make_span_class(class, half == 0);
+      struct mcache_slot *slot = &cache->slots[which];
+      uint64_t claimed = atomic_load_explicit(&cache->bins[which].claimed_objects, memory_order_relaxed);
+      uint64_t left = (uint64_t)__builtin_popcountll(GM_SHARED_LOAD(&slot->alloc_cache));
+      mallocs += claimed - (left < claimed ? left : claimed) + GM_SHARED_LOAD(&slot->popped);
+    }
+  return mallocs;
 }
 
 static void read_classes(struct gm_stats *stats, const struct tally *tally) {
   for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++) {
-    uint64_t mallocs = 0; // claimed ever, less those not handed out
-    for (struct mcache *cache = mcache_first(); cache != NULL; cache = cache->next)
-      for (unsigned half = 0; half < 2; half++)
-        mallocs += atomic_load_explicit(&cache->bins[make_span_class(class, half == 0)].claimed_objects,
-                                        memory_order_relaxed);
+    uint64_t mallocs = class_mallocs(class);
     uint64_t live = tally->live[class];
-    // Other threads may have moved on since the walk over the spans: never below zero.
-    mallocs -= tally->claimed[class] < mallocs ? tally->claimed[class] : mallocs;
     stats->BySize[class].Size = size_class_size[class];
     stats->BySize[class].Mallocs = mallocs;
+    // Other threads may have moved on since the walk over the spans: never below zero.
     stats->BySize[class].Frees = mallocs > live ? mallocs - live : 0;
     stats->Mallocs += stats->BySize[class].Mallocs;
     stats->Frees += stats->BySize[class].Frees;
     stats->HeapAlloc += live * size_class_size[class];
+    stats->TotalAlloc += mallocs * size_class_size[class];
   }
+}
+
+static void read_metadata(struct gm_stats *stats, const struct tally *tally) {
+  stats->MSpanInuse = tally->span_bytes;
+  for (const struct mcache *cache = mcache_first(); cache != NULL; cache = cache->next) {
+    stats->MCacheSys += sizeof *cache;
+    stats->MCacheInuse += cache->idle ? 0 : sizeof *cache;
+  }
+  stats->MetadataSys = persistent_reserved();
+  bool linear = gm_option_get(&gm_options.layout) == GM_LAYOUT_LINEAR;
+  for (const struct heap_arena *arena = heap_arena_first(); arena != NULL; arena = arena->next)
+    stats->ArenaSys += linear ? ARENA_SIZE / LINEAR_SPANS_RATIO + ARENA_SIZE / LINEAR_BITMAP_RATIO
+                              : sizeof(struct heap_arena_tables);
+  stats->Sys = stats->HeapSys + stats->MetadataSys + stats->ArenaSys;
 }
 
 GM_EXPORT void gm_stats_read(struct gm_stats *stats) {
@@ -68,13 +88,20 @@ GM_EXPORT void gm_stats_read(struct gm_stats *stats) {
   struct page_alloc_counts pages = page_alloc_counts();
   stats->HeapSys = gm_heap.mapped_pages << GM_PAGE_SHIFT;
   stats->HeapInuse = gm_heap.in_use_pages << GM_PAGE_SHIFT;
-  stats->HeapIdle = pages.free << GM_PAGE_SHIFT;
+  stats->HeapIdle = (pages.free + page_cache_pages() + scavenge_in_transit()) << GM_PAGE_SHIFT;
   stats->HeapReleased = pages.scavenged << GM_PAGE_SHIFT;
   stats->Mallocs += gm_heap.large_mallocs;
   stats->Frees += gm_heap.large_frees;
+  for (struct mcache *cache = mcache_first(); cache != NULL; cache = cache->next) {
+    stats->Mallocs += GM_SHARED_LOAD(&cache->large.taken);
+    stats->TotalAlloc += GM_SHARED_LOAD(&cache->large.taken_bytes);
+    stats->Frees += GM_SHARED_LOAD(&cache->large.kept);
+  }
   stats->HeapAlloc += tally.large_bytes;
   stats->HeapObjects = stats->Mallocs - stats->Frees;
-  stats->MetadataSys = persistent_reserved();
+  stats->TotalAlloc += gm_heap.large_bytes;
+  stats->Alloc = stats->HeapAlloc;
+  read_metadata(stats, &tally);
   heap_unlock_all();
 }
 
@@ -102,6 +129,16 @@ static void append_classes(struct text_buffer *text, const struct gm_stats *stat
   }
 }
 
+static void append_options(struct text_buffer *text) {
+  const char *name = NULL;
+  uint64_t value = 0;
+  for (unsigned i = 0; options_describe(i, &name, &value); i++) {
+    if (i > 0)
+      text_append(text, ", ");
+    append_field(text, name, value);
+  }
+}
+
 GM_EXPORT size_t gm_stats_json(char *buffer, size_t size) {
   struct gm_stats stats;
   gm_stats_read(&stats);
@@ -109,21 +146,37 @@ GM_EXPORT size_t gm_stats_json(char *buffer, size_t size) {
     const char *name;
     uint64_t value;
   } fields[] = {
-      {"HeapSys", stats.HeapSys},           {"HeapAlloc", stats.HeapAlloc},
-      {"HeapInuse", stats.HeapInuse},       {"HeapIdle", stats.HeapIdle},
-      {"HeapReleased", stats.HeapReleased}, {"HeapObjects", stats.HeapObjects},
-      {"Mallocs", stats.Mallocs},           {"Frees", stats.Frees},
+      {"Alloc", stats.Alloc},
+      {"TotalAlloc", stats.TotalAlloc},
+      {"Sys", stats.Sys},
+      {"Mallocs", stats.Mallocs},
+      {"Frees", stats.Frees},
+      {"HeapSys", stats.HeapSys},
+      {"HeapAlloc", stats.HeapAlloc},
+      {"HeapInuse", stats.HeapInuse},
+      {"HeapIdle", stats.HeapIdle},
+      {"HeapReleased", stats.HeapReleased},
+      {"HeapObjects", stats.HeapObjects},
+      {"MSpanInuse", stats.MSpanInuse},
+      {"MCacheInuse", stats.MCacheInuse},
+      {"MCacheSys", stats.MCacheSys},
       {"MetadataSys", stats.MetadataSys},
+      {"ArenaSys", stats.ArenaSys},
+      {"Errors", errors_count()},
   };
   struct text_buffer text = {buffer, size > 0 ? size - 1 : 0, 0};
-  text_append(&text, "{");
+  text_append(&text, "{\"Version\": \"" GM_VERSION "\", \"Layout\": \"");
+  text_append(&text, gm_option_get(&gm_options.layout) == GM_LAYOUT_LINEAR ? "linear" : "sparse");
+  text_append(&text, "\", ");
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
     append_field(&text, fields[i].name, fields[i].value);
     text_append(&text, ", ");
   }
   text_append(&text, "\"BySize\": [");
   append_classes(&text, &stats);
-  text_append(&text, "]}");
+  text_append(&text, "], \"Options\": {");
+  append_options(&text);
+  text_append(&text, "}}");
   if (size > 0)
     buffer[text.length < text.size ? text.length : text.size] = '\0';
   return text.length;

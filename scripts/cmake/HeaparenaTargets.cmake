@@ -23,6 +23,9 @@ target_compile_options(heaparena_options INTERFACE
   $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes>)
 target_compile_definitions(heaparena_options INTERFACE _GNU_SOURCE)
 target_include_directories(heaparena_options INTERFACE "${PROJECT_SOURCE_DIR}")
+if(CMAKE_C_COMPILER_ID MATCHES Clang)
+  target_compile_options(heaparena_options INTERFACE -gdwarf-4) # Debian 12's valgrind cannot read clang's DWARF 5
+endif()
 if(HEAPARENA_SANITIZE)
   target_compile_options(heaparena_options INTERFACE -fsanitize=${HEAPARENA_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(heaparena_options INTERFACE -fsanitize=${HEAPARENA_SANITIZE})

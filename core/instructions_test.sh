@@ -1,0 +1,31 @@
+#!/bin/sh
+# Counts the instructions of the hot paths with callgrind and holds them against instructions.golden, so that a change
+# which fattens them shows. A path is run twice, the second time with more operations, and the difference divided, so
+# that the start of the program does not count.
+# Usage: instructions_test.sh PROGRAM GOLDEN [--print]
+# Exit status: 0 fine, 1 too many, 77 there is no valgrind.
+set -eu
+program=$1
+golden=$2
+command -v valgrind >/dev/null || exit 77
+
+instructions() { # PATH COUNT
+  valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$1" "$2" 2>&1 |
+    sed -n 's/.*Collected : *//p'
+}
+
+status=0
+while read -r path most; do
+  case $path in '' | '#'*) continue ;; esac
+  few=$(instructions "$path" 20000)
+  many=$(instructions "$path" 120000)
+  each=$(((many - few) / 100000))
+  [ "${3:-}" = --print ] || echo "$path: $each instructions, golden figure $most"
+  [ "${3:-}" != --print ] || echo "$path $each"
+  # A tenth above the golden figure is a failure; below it, the golden figure may be lowered.
+  if [ $((each * 10)) -gt $((most * 11)) ]; then
+    echo "$path: too many" >&2
+    status=1
+  fi
+done <"$golden"
+exit $status
