@@ -14,6 +14,7 @@ extern const ha_adapter ha_adapter_scudo;    // scudo.c: LLVM's, standalone
 extern const ha_adapter ha_adapter_tbb;      // tbb.c: oneTBB's scalable allocator, through its malloc proxy
 extern const ha_adapter ha_adapter_null;     // null.c: no work at all, the bound in time
 extern const ha_adapter ha_adapter_bump;     // bump.c: never frees
+extern const ha_adapter ha_adapter_oracle;   // oracle.c: addresses known ahead, for traces
 extern const ha_adapter ha_adapter_template; // template.c: copy this one
 
 #endif

@@ -31,6 +31,7 @@ enum {
       1u << 1,              // live blocks overlap: contents are not kept; a bound, not an allocator (null)
   HA_TRAIT_BOUND = 1u << 2, // entered as a limit of what is possible, not as a contender (null, bump, oracle)
   HA_TRAIT_EXAMPLE = 1u << 3, // there to be read and copied (template): tested, but measured only when named
+  HA_TRAIT_TRACE_ONLY = 1u << 4, // serves only the workloads that replay a trace or a model (oracle)
 };
 
 // The vtable. Unless a comment says otherwise:

@@ -32,8 +32,7 @@ static void finish_well(pthread_t thread) {
   assert_null(failures);
 }
 
-// ---- A ring of blocks from one thread to another
-// ------------------------------------------------------------
+// ---- A ring of blocks from one thread to another ----
 
 #define RING   256
 #define PASSED 40000
@@ -94,8 +93,7 @@ void test_cross_thread_free(void **state) {
   finish_well(b);
 }
 
-// ---- Threads that end while their blocks live on
-// -------------------------------------------------------------
+// ---- Threads that end while their blocks live on ----
 
 #define LEFT_BEHIND 3000
 
@@ -158,8 +156,7 @@ void test_many_short_threads(void **state) {
     under_test->free(atomic_exchange(&slots[i], NULL));
 }
 
-// ---- Fork while other threads are inside the allocator
-// -------------------------------------------------------
+// ---- Fork while other threads are inside the allocator ----
 
 static atomic_bool stop_churning;
 

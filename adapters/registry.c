@@ -17,7 +17,7 @@
 static const ha_adapter *const adapters[] = {
     &ha_adapter_system,   &ha_adapter_gomalloc, &ha_adapter_mimalloc, &ha_adapter_jemalloc,
     &ha_adapter_tcmalloc, &ha_adapter_scudo,    &ha_adapter_tbb,      &ha_adapter_null,
-    &ha_adapter_bump,     &ha_adapter_template,
+    &ha_adapter_bump,     &ha_adapter_oracle,   &ha_adapter_template,
 };
 
 const ha_adapter *const *ha_registry(size_t *count) {
