@@ -26,7 +26,7 @@
   X(fleet10) X(fleet0) X(fleet1) X(fleet2) X(fleet3) X(fleet4) X(fleet5) X(fleet6) X(fleet7) X(fleet8)       \
   X(fleet9)                                                                                                  \
   /* recorded programs */                                                                                    \
-  X(trace)                                                                  /* replay.c */
+  X(trace) X(model)                                                         /* replay.c */
 // clang-format on
 
 #define DECLARE(name) extern const ha_workload ha_workload_##name;

@@ -27,8 +27,7 @@ static void no_memory(collector *c) {
   c->short_of_memory = true;
 }
 
-// ---- Operations
-// --------------------------------------------------------------------------------------------------
+// ---- Operations ----
 
 static void write_op(collector *c, ha_op op) {
   op.time_ns = c->time_ns;
@@ -54,8 +53,7 @@ static bool usable(const collector *c, uint32_t thread) {
          !c->spool.threads[thread].exited;
 }
 
-// ---- Threads and processes
-// ---------------------------------------------------------------------------------------
+// ---- Threads and processes ----
 
 // Joins the processes that ended since `thread` last did anything, where it had started them.
 static void join_processes(collector *c, uint32_t thread) {
@@ -167,8 +165,7 @@ static void join(collector *c, uint32_t thread, uint32_t token) {
   c->spool.threads[child].joined = true;
 }
 
-// ---- Objects
-// -----------------------------------------------------------------------------------------------------
+// ---- Objects ----
 
 static void free_object(collector *c, uint32_t thread, uint64_t object) {
   write_op(c, (ha_op){.kind = HA_OP_FREE, .thread = c->spool.threads[thread].number, .object = object});
@@ -265,8 +262,7 @@ static void end_resize(collector *c, uint32_t thread, uint64_t address, uint64_t
                       .flags = address == 0 ? HA_OP_FAILED : 0});
 }
 
-// ---- Events
-// ------------------------------------------------------------------------------------------------------
+// ---- Events ----
 
 static void event(collector *c, uint32_t thread, const ha_raw *raw) {
   static const uint8_t kinds[HA_RAW_KINDS] = {
@@ -392,8 +388,7 @@ static void merge(collector *c) {
     end_thread(c, i);
 }
 
-// ---- Remarks
-// -----------------------------------------------------------------------------------------------------
+// ---- Remarks ----
 
 static void count_ends(const collector *c) {
   for (uint32_t i = 0; i < c->spool.process_count; i++) {

@@ -14,8 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-// ---- Files
-// -----------------------------------------------------------------------------------------------------
+// ---- Files ----
 
 static int open_in(const collect_spool *spool, const char *name) {
   char path[sizeof spool->folder + 256];
@@ -181,8 +180,7 @@ uint32_t collect_find_thread(const collect_spool *spool, uint32_t process, uint3
   return COLLECT_NONE;
 }
 
-// ---- Records of one thread
-// -------------------------------------------------------------------------------------
+// ---- Records of one thread ----
 
 static bool map_chunk(collect_spool *spool, collect_thread *thread, uint32_t number) {
   const ha_spool_process *process = &spool->processes[thread->process].info;
@@ -241,8 +239,7 @@ static void settle(collect_spool *spool, collect_thread *thread) {
   }
 }
 
-// ---- Merging
-// -----------------------------------------------------------------------------------------------------
+// ---- Merging ----
 
 static bool earlier(const collect_spool *spool, uint32_t a, uint32_t b) {
   const collect_thread *left = &spool->threads[a], *right = &spool->threads[b];
@@ -298,8 +295,7 @@ static bool fill_heap(collect_spool *spool) {
   return true;
 }
 
-// ---- Clock
-// -------------------------------------------------------------------------------------------------------
+// ---- Clock ----
 
 // One straight line through the earliest and the latest pair of stamp and ns. Too near together (a program
 // killed at once): the counter still runs in this process, so take a pair now.

@@ -134,7 +134,7 @@ bool ha_instructions_read(FILE *in, const char *program, const ha_alloc *alloc, 
   ssize_t length;
   memset(out, 0, sizeof *out);
   reader r = {.program = program, .alloc = alloc, .out = out};
-  bool good = (length = getline(&line, &capacity, in)) > 0 && starts_with(line, "# callgrind format");
+  bool good = getline(&line, &capacity, in) > 0 && starts_with(line, "# callgrind format");
   while (good && !r.ended && (length = getline(&line, &capacity, in)) > 0) {
     if (line[length - 1] == '\n')
       line[length - 1] = '\0';

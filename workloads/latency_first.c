@@ -64,5 +64,6 @@ double ha_first_allocation_ns(const char *spec) {
       return -1;
   }
   qsort(taken, STARTS, sizeof taken[0], by_value);
-  return (double)taken[STARTS / 2];
+  uint64_t median = taken[STARTS / 2];
+  return (double)median;
 }

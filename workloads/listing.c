@@ -21,6 +21,7 @@ static json_t *traits_json(uint32_t traits) {
       {HA_TRAIT_SHARED_BLOCKS, "shared-blocks"},
       {HA_TRAIT_BOUND, "bound"},
       {HA_TRAIT_EXAMPLE, "example"},
+      {HA_TRAIT_TRACE_ONLY, "trace-only"},
   };
   json_t *list = json_array();
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)

@@ -7,9 +7,9 @@
 // frequent size, one for each range of rare ones. For every phase and class the model has how many segments
 // begin (fresh or by realloc) and how many of these end in each later phase (by free or by realloc); how long
 // those live that end in the same phase, in operations, is a law of their class. A phase begins at the
-// operation at which live bytes peak, so that the peak is a sum over whole phases, and others where live bytes
-// turn. The largest blocks, whose places decide the peak, are listed one by one. Which thread frees whose
-// blocks is a table of counts.
+// operation at which live bytes peak, so that the peak is a sum over whole phases, and others where live
+// bytes turn. The largest blocks, whose places decide the peak, are listed one by one. Which thread frees
+// whose blocks is a table of counts.
 //
 // Not modelled: contents of META, names, times, failed calls, purges, which size follows which, and threads
 // beyond 64 (threads that never ran together are one).
@@ -20,7 +20,7 @@
 
 #define HA_MODEL_VERSION   1
 #define HA_MODEL_QUANTILES 33   // lifetimes at 0, 1/32 .. 1 of a class's segments
-#define HA_MODEL_PHASES    48   // at most
+#define HA_MODEL_PHASES    64   // at most
 #define HA_MODEL_SIZES     400  // at most
 #define HA_MODEL_THREADS   64   // at most
 #define HA_MODEL_STEPS     2048 // of large blocks, at most
@@ -107,7 +107,7 @@ void ha_model_unmake(ha_model_maker *maker);
 
 typedef struct ha_model_fidelity {
   uint64_t operations[2], objects[2], live_peak[2], reallocs[2], remote[2], threads[2]; // trace's, model's
-  uint64_t refers[2];      // frees and reallocs, of which `remote` are by another thread
+  uint64_t refers[2];            // frees and reallocs, of which `remote` are by another thread
   double ks_sizes, ks_lifetimes; // largest distance of the two distribution functions
 } ha_model_fidelity;
 
@@ -116,5 +116,7 @@ bool ha_model_check(const ha_model *model, const char *trace, uint64_t seed, ha_
                     char *why, size_t why_size);
 // Whether the figures that a model promises hold: sizes within 0.02, peak within 5 %, remote within 2 points.
 bool ha_model_faithful(const ha_model_fidelity *fidelity);
+// Prints the table to stdout; returns whether the model is faithful.
+bool ha_model_fidelity_print(const ha_model_fidelity *fidelity, bool json);
 
 #endif

@@ -1,6 +1,6 @@
-// model_file.c: models as JSON files: one line for each size class, thread, cell and large block, so that people
-// can read and compare them. The reader takes nothing on trust and no memory from malloc: it also runs in the
-// worker, whose malloc is under test.
+// model_file.c: models as JSON files: one line for each size class, thread, cell and large block, so that
+// people can read and compare them. The reader takes nothing on trust and no memory from malloc: it also runs
+// in the worker, whose malloc is under test.
 #include "workloads/model.h"
 #include "workloads/trace_map.h"
 
@@ -15,15 +15,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FORMAT     "heaparena-model"
-#define FILE_MAX   ((off_t)256 << 20)
-#define BYTES_MAX  (UINT64_C(1) << 46) // of one block
+#define FORMAT      "heaparena-model"
+#define FILE_MAX    ((off_t)256 << 20)
+#define BYTES_MAX   (UINT64_C(1) << 46) // of one block
 #define CHUNK_LEAST ((size_t)1 << 20)
 
 static const char *const kind_names[HA_MODEL_KINDS] = {"malloc", "calloc", "aligned_alloc", "posix_memalign"};
 
-// ---- Memory
-// ------------------------------------------------------------------------------------------------------
+// ---- Memory ----
 
 typedef struct chunk {
   struct chunk *before;
@@ -57,8 +56,7 @@ void ha_model_clear(ha_model *model) {
   *model = (ha_model){0};
 }
 
-// ---- Writing
-// -----------------------------------------------------------------------------------------------------
+// ---- Writing ----
 
 static void put_counts(FILE *out, const uint64_t *counts, uint32_t count) {
   for (uint32_t i = 0; i < count; i++)
@@ -130,8 +128,9 @@ static void put_model(FILE *out, const ha_model *model) {
   fputs("\"threads\": [", out);
   for (uint32_t i = 0; i < model->thread_count; i++) {
     const ha_model_thread *thread = &model->threads[i];
-    fprintf(out, "%s\n {\"parent\":%u,\"first\":%" PRIu64 ",\"last\":%" PRIu64 ",\"ends\":",
-            i == 0 ? "" : ",", thread->parent, thread->first, thread->last);
+    fprintf(out,
+            "%s\n {\"parent\":%u,\"first\":%" PRIu64 ",\"last\":%" PRIu64 ",\"ends\":", i == 0 ? "" : ",",
+            thread->parent, thread->first, thread->last);
     put_counts(out, thread->ends, model->thread_count);
     fputs("}", out);
   }
@@ -159,8 +158,7 @@ bool ha_model_save(const ha_model *model, const char *path, char *why, size_t wh
   return whole;
 }
 
-// ---- Reading
-// -----------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
 typedef struct loader {
   ha_model *model;
@@ -347,8 +345,7 @@ static bool load_phase(loader *l, const json_t *one, uint32_t index) {
 
 static bool load_phases(loader *l, const json_t *root) {
   ha_model *m = l->model;
-  const json_t *list =
-      members(l, root, "phases", 1, HA_MODEL_PHASES, sizeof *m->phases, (void **)&m->phases);
+  const json_t *list = members(l, root, "phases", 1, HA_MODEL_PHASES, sizeof *m->phases, (void **)&m->phases);
   if (list == NULL)
     return false;
   m->phase_count = (uint32_t)json_array_size(list);
@@ -474,8 +471,9 @@ bool ha_model_load(const char *path, ha_model *model, char *why, size_t why_size
   json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
   bool good = root != NULL && load_root(&l, root);
   if (root == NULL)
-    snprintf(why, why_size, "%s: line %d, column %d: not a model: %.100s; make one with `heaparena trace fit`",
-             path, error.line, error.column, error.text);
+    snprintf(why, why_size,
+             "%s: line %d, column %d: not a model: %.100s; make one with `heaparena trace fit`", path,
+             error.line, error.column, error.text);
   json_set_alloc_funcs(malloc_before, free_before);
   ha_model_clear(&scratch);
   if (!good)

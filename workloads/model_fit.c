@@ -11,14 +11,15 @@
 typedef struct fitting {
   ha_model *model;
   model_survey *survey;
-  ha_trace_map live;  // object -> value: operation at which its segment began, thread, extra: class | phase << 16
-  ha_trace_map large; // object -> value: index
-  uint64_t *fresh, *grown;     // [phase][class]
-  uint64_t *ends;              // [phase][class][end phase][2]
-  uint64_t (*lifetimes)[MODEL_BUCKETS]; // [class]
-  uint64_t (*alignments)[64];  // [class]
-  double *bytes;               // [class], summed
-  uint64_t *segments;          // [class]
+  ha_trace_map
+      live; // object -> value: operation at which its segment began, thread, extra: class | phase << 16
+  ha_trace_map large;                // object -> value: index
+  uint64_t *fresh, *grown;           // [phase][class]
+  uint64_t *ends;                    // [phase][class][end phase][2]
+  uint64_t (*lifetimes)[HA_BUCKETS]; // [class]
+  uint64_t (*alignments)[64];        // [class]
+  double *bytes;                     // [class], summed
+  uint64_t *segments;                // [class]
   uint64_t operation;
   uint32_t phase;
 } fitting;
@@ -60,8 +61,7 @@ static void drop_tables(fitting *f) {
   ha_trace_map_clear(&f->large);
 }
 
-// ---- Counting
-// ----------------------------------------------------------------------------------------------------
+// ---- Counting ----
 
 static uint32_t model_kind(unsigned kind) {
   return kind == HA_OP_CALLOC           ? HA_MODEL_CALLOC
@@ -86,7 +86,7 @@ static void end_segment(fitting *f, const ha_trace_entry *entry, bool grown) {
   uint32_t class = entry->extra & 0xffff, phase = entry->extra >> 16;
   f->ends[(cell_of(f, phase, class) * f->model->phase_count + f->phase) * 2 + grown]++;
   if (phase == f->phase)
-    f->lifetimes[class][model_bucket(f->operation - entry->value)]++;
+    f->lifetimes[class][ha_bucket(f->operation - entry->value)]++;
 }
 
 static bool count_allocation(fitting *f, const ha_op *op) {
@@ -161,18 +161,17 @@ static bool count_all(fitting *f, const char *trace, char *why, size_t why_size)
   return good;
 }
 
-// ---- Into the model
-// ----------------------------------------------------------------------------------------------
+// ---- Into the model ----
 
-static void fill_quantiles(const uint64_t buckets[MODEL_BUCKETS], double *quantiles) {
+static void fill_quantiles(const uint64_t buckets[HA_BUCKETS], double *quantiles) {
   uint64_t total = 0, below = 0;
-  for (unsigned b = 0; b < MODEL_BUCKETS; b++)
+  for (unsigned b = 0; b < HA_BUCKETS; b++)
     total += buckets[b];
   unsigned at = 0;
-  for (unsigned b = 0; b + 1 < MODEL_BUCKETS && total != 0; b++) {
+  for (unsigned b = 0; b + 1 < HA_BUCKETS && total != 0; b++) {
     if (buckets[b] == 0)
       continue;
-    double start = model_bucket_start(b), width = model_bucket_start(b + 1) - start;
+    double start = ha_bucket_start(b), width = ha_bucket_start(b + 1) - start;
     for (; at < HA_MODEL_QUANTILES; at++) {
       double wanted = (double)total * at / (HA_MODEL_QUANTILES - 1) - (double)below;
       if (wanted > (double)buckets[b])
@@ -206,9 +205,9 @@ static bool fill_cell(fitting *f, uint32_t phase, uint32_t class, ha_model_cell 
   if (cell->ends == NULL)
     return false;
   for (uint32_t q = phase; q < phases; q++)
-    if (ends[2 * q] + ends[2 * q + 1] != 0)
+    if (ends[2 * (size_t)q] + ends[2 * (size_t)q + 1] != 0)
       cell->ends[cell->end_count++] =
-          (ha_model_end){.phase = q, .freed = ends[2 * q], .grown = ends[2 * q + 1]};
+          (ha_model_end){.phase = q, .freed = ends[2 * (size_t)q], .grown = ends[2 * (size_t)q + 1]};
   return true;
 }
 

@@ -4,6 +4,7 @@
 #define HEAPARENA_WORKLOADS_MODEL_FIT_H
 
 #include "workloads/model.h"
+#include "workloads/trace_bucket.h"
 #include "workloads/trace_map.h"
 
 // A block that may be listed by itself: it was once at least MODEL_LARGE_LEAST bytes.
@@ -38,10 +39,5 @@ void model_survey_clear(model_survey *survey);
 
 // The class that a size is in; the model has one for every size that was surveyed.
 uint32_t model_class(const ha_model *model, uint64_t size);
-
-// Values in quarters of octaves, for distributions of lifetimes.
-#define MODEL_BUCKETS 256
-unsigned model_bucket(uint64_t value);
-double model_bucket_start(unsigned bucket);
 
 #endif

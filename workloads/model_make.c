@@ -1,6 +1,7 @@
-// model_make.c: makes a model's operations, in order, one at a time. Its clock counts operations of the trace:
-// births are spread evenly over their phase, ends follow from their laws, and a queue hands out what is due.
-// Counts are drawn without replacement, so that what a phase holds is exact and only its order is chance.
+// model_make.c: makes a model's operations, in order, one at a time. Its clock counts operations of the
+// trace: births are spread evenly over their phase, ends follow from their laws, and a queue hands out what
+// is due. Counts are drawn without replacement, so that what a phase holds is exact and only its order is
+// chance.
 #include "workloads/model.h"
 #include "workloads/trace_map.h"
 #include "workloads/workload.h"
@@ -13,7 +14,8 @@
 enum { DUE_BIRTH, DUE_END, DUE_LARGE };
 enum { END_FREED, END_GROWN };
 
-// What is due at a time: a birth (of `size` class), the end of a live segment, the next step of a large block.
+// What is due at a time: a birth (of `size` class), the end of a live segment, the next step of a large
+// block.
 typedef struct due {
   double time;
   uint64_t object;
@@ -35,19 +37,18 @@ struct ha_model_maker {
   size_t queued, capacity;
   // What is left of the phase at hand, by class, and of the ends of its segments.
   uint64_t *fresh_left, *grown_left;
-  uint64_t *births_left; // by thread
-  uint64_t *kinds_left; // of the whole run: class * HA_MODEL_KINDS + kind
-  uint64_t *ends_left;  // of the whole run: thread * threads + thread
-  double sized_share;   // of frees that name the size
+  uint64_t *births_left;       // by thread
+  uint64_t *kinds_left;        // of the whole run: class * HA_MODEL_KINDS + kind
+  uint64_t *ends_left;         // of the whole run: thread * threads + thread
+  double sized_share;          // of frees that name the size
   const ha_model_cell **cells; // per class, for the phase at hand
-  uint64_t **cell_ends; // per class: the counts of its cell's ends, two each, then those never freed
+  uint64_t **cell_ends;        // per class: the counts of its cell's ends, two each, then those never freed
   uint64_t *cell_counts;
   size_t cell_capacity;
   uint32_t spawned; // threads announced by a SPAWN so far, the first one included
 };
 
-// ---- The queue
-// ---------------------------------------------------------------------------------------------------
+// ---- The queue ----
 
 static bool push(ha_model_maker *m, const due *one) {
   if (m->queued == m->capacity) {
@@ -79,8 +80,7 @@ static due pop(ha_model_maker *m) {
   return first;
 }
 
-// ---- Chance
-// ------------------------------------------------------------------------------------------------------
+// ---- Chance ----
 
 static double even(ha_model_maker *m) { // in [0, 1)
   return (double)(ha_random(&m->random) >> 11) * 0x1p-53;
@@ -121,12 +121,11 @@ static double draw_lifetime(ha_model_maker *m, uint32_t class) {
   double place = even(m) * (HA_MODEL_QUANTILES - 1);
   unsigned below = (unsigned)place;
   // Between two quantiles in proportion: tails are long.
-  double low = quantiles[below] + 1, high = quantiles[below + 1] + 1;
-  return low * pow(high / low, place - below) - 1;
+  double low = fmax(quantiles[below], 0.5), high = fmax(quantiles[below + 1], 0.5);
+  return low * pow(high / low, place - below);
 }
 
-// ---- Phases
-// ------------------------------------------------------------------------------------------------------
+// ---- Phases ----
 
 static double phase_start(const ha_model *model, uint32_t phase) {
   return (double)(phase < model->phase_count ? model->phases[phase].from : model->operations);
@@ -163,7 +162,8 @@ static bool open_cells(ha_model_maker *m, const ha_model_phase *phase) {
   return true;
 }
 
-// Spreads each thread's births evenly over what it sees of the phase. Their sizes are drawn when they are due.
+// Spreads each thread's births evenly over what it sees of the phase. Their sizes are drawn when they are
+// due.
 static bool open_phase(ha_model_maker *m) {
   const ha_model_phase *phase = &m->model->phases[m->phase];
   double start = phase_start(m->model, m->phase);
@@ -202,8 +202,7 @@ static bool close_phase(ha_model_maker *m) {
   return true;
 }
 
-// ---- Segments
-// ----------------------------------------------------------------------------------------------------
+// ---- Segments ----
 
 // Draws how and when a segment that begins now ends. False: never.
 static bool draw_end(ha_model_maker *m, due *segment) {
@@ -215,7 +214,8 @@ static bool draw_end(ha_model_maker *m, due *segment) {
   segment->what = DUE_END;
   segment->how = end % 2 == 0 ? END_FREED : END_GROWN;
   if (in == m->phase) {
-    segment->time = m->now + draw_lifetime(m, segment->size);
+    // A block freed by the very next operation is due now: others of that time come after it.
+    segment->time = m->now + fmax(draw_lifetime(m, segment->size) - 1, 0);
     if (segment->time >= m->phase_end) // what does not fit ends somewhere in what is left
       segment->time = m->now + (m->phase_end - m->now) * even(m);
   } else {
@@ -230,8 +230,8 @@ static bool runs(const ha_model_maker *m, uint32_t thread, double time) {
   return (double)one->first <= time && time <= (double)one->last + 1;
 }
 
-// The thread that ends a block of `owner` at that time, taken off the table; NOBODY if the table has none that
-// runs then. What the owner can end itself it mostly does, so that others are left for what outlives it.
+// The thread that ends a block of `owner` at that time, taken off the table; NOBODY if the table has none
+// that runs then. What the owner can end itself it mostly does, so that others are left for what outlives it.
 static uint32_t take_ender(ha_model_maker *m, uint32_t owner, double time) {
   const uint32_t threads = m->model->thread_count;
   uint64_t *row = &m->ends_left[(size_t)owner * threads];
@@ -297,7 +297,7 @@ static bool birth(ha_model_maker *m, const due *one, ha_op *op) {
   uint32_t class = draw(m, m->fresh_left, m->model->size_count);
   if (class == m->model->size_count)
     return true;
-  uint32_t kind = draw(m, &m->kinds_left[(size_t)class * HA_MODEL_KINDS], HA_MODEL_KINDS);
+  uint32_t kind = draw(m, &m->kinds_left[(size_t) class * HA_MODEL_KINDS], HA_MODEL_KINDS);
   due segment = {.object = m->next_object++, .size = class, .thread = one->thread};
   bool ends = draw_end(m, &segment);
   choose_threads(m, &segment, ends);
@@ -325,13 +325,14 @@ static bool end_segment(ha_model_maker *m, const due *one, ha_op *op) {
     // The next size up that realloc still has to give in this phase, else the next one down.
     uint32_t class = one->size;
     while (class < m->model->size_count && m->grown_left[class] == 0)
-      class++;
+      class ++;
     if (class == m->model->size_count)
-      for (class = one->size; class > 0 && m->grown_left[class] == 0; class--) {
+      for (class = one->size; class > 0 && m->grown_left[class] == 0; class --) {
       }
     if (m->grown_left[class] != 0) {
       m->grown_left[class]--;
-      *op = (ha_op){.kind = HA_OP_REALLOC, .thread = one->by, .object = one->object, .size = draw_size(m, class)};
+      *op = (ha_op){
+          .kind = HA_OP_REALLOC, .thread = one->by, .object = one->object, .size = draw_size(m, class)};
       due segment = {.object = one->object, .size = class, .thread = one->thread, .bytes = op->size};
       if (!draw_end(m, &segment))
         return true;
@@ -372,8 +373,7 @@ static bool large_step(ha_model_maker *m, due one, ha_op *op) {
   return push_large(m, one);
 }
 
-// ---- Public functions
-// --------------------------------------------------------------------------------------------
+// ---- Public functions ----
 
 static double sized_share(const ha_model *model) {
   uint64_t frees = 0;
@@ -390,8 +390,8 @@ static bool start(ha_model_maker *m) {
   m->fresh_left = ha_trace_pages((sizes + 1) * 8);
   m->grown_left = ha_trace_pages((sizes + 1) * 8);
   m->kinds_left = ha_trace_pages((sizes + 1) * HA_MODEL_KINDS * 8);
-  m->cells = ha_trace_pages((sizes + 1) * sizeof *m->cells);
-  m->cell_ends = ha_trace_pages((sizes + 1) * sizeof *m->cell_ends);
+  m->cells = ha_trace_pages((sizes + 1) * sizeof(void *));
+  m->cell_ends = ha_trace_pages((sizes + 1) * sizeof(void *));
   m->ends_left = ha_trace_pages(threads * threads * 8);
   m->births_left = ha_trace_pages(threads * 8);
   if (m->fresh_left == NULL || m->grown_left == NULL || m->kinds_left == NULL || m->cells == NULL ||
@@ -479,8 +479,8 @@ void ha_model_unmake(ha_model_maker *m) {
   ha_trace_pages_free(m->fresh_left, sizes * 8);
   ha_trace_pages_free(m->grown_left, sizes * 8);
   ha_trace_pages_free(m->kinds_left, sizes * HA_MODEL_KINDS * 8);
-  ha_trace_pages_free(m->cells, sizes * sizeof *m->cells);
-  ha_trace_pages_free(m->cell_ends, sizes * sizeof *m->cell_ends);
+  ha_trace_pages_free(m->cells, sizes * sizeof(void *));
+  ha_trace_pages_free(m->cell_ends, sizes * sizeof(void *));
   ha_trace_pages_free(m->ends_left, threads * threads * 8);
   ha_trace_pages_free(m->births_left, threads * 8);
   ha_trace_pages_free(m->cell_counts, m->cell_capacity * 8);

@@ -7,31 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EVEN_PHASES   16
-#define TURN_SHARE    200 // a turn of live bytes is worth a phase if it is one in so many of the peak's bytes
-#define ATOM_SHARE    256 // a size with one in so many requests is a class of its own
-#define RANGE_SHARE   100 // a class of rare sizes has at most one in so many requests
-#define LARGE_SHARE   1024 // a block of one in so many of the peak's bytes is listed by itself
-#define LARGE_CHAIN   64  // unless it was resized more often
+#define EVEN_PHASES 16
+#define TURN_SHARE  200  // a turn of live bytes is worth a phase if it is one in so many of the peak's bytes
+#define ATOM_SHARE  256  // a size with one in so many requests is a class of its own
+#define RANGE_SHARE 100  // a class of rare sizes has at most one in so many requests
+#define LARGE_SHARE 1024 // a block of one in so many of the peak's bytes is listed by itself
+#define LARGE_CHAIN 64   // unless it was resized more often
 
 static bool no_memory(char *why, size_t why_size) {
   snprintf(why, why_size, "not enough memory to fit a model");
   return false;
 }
 
-unsigned model_bucket(uint64_t value) {
-  if (value < 4)
-    return (unsigned)value;
-  unsigned top = 63 - (unsigned)__builtin_clzll(value);
-  return 4 * (top - 1) + (unsigned)(value >> (top - 2) & 3);
-}
-
-double model_bucket_start(unsigned bucket) {
-  return bucket < 4 ? bucket : ldexp(4 + bucket % 4, (int)(bucket / 4) - 1);
-}
-
-// ---- Reading
-// -----------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
 static bool keep_candidate(model_survey *s, uint64_t object, const ha_trace_entry *entry) {
   if (entry->value < MODEL_LARGE_LEAST)
@@ -151,8 +139,7 @@ static bool read_through(model_survey *s, const char *trace, char *why, size_t w
   return good;
 }
 
-// ---- Size classes
-// ------------------------------------------------------------------------------------------------
+// ---- Size classes ----
 
 typedef struct counted {
   uint64_t size, count;
@@ -172,7 +159,7 @@ static uint32_t cut_classes(const counted *sizes, size_t count, uint64_t atom, u
   for (size_t i = 0; i < count; i++) {
     bool alone = sizes[i].count >= atom;
     // Half an octave at most.
-    bool near = open && i > 0 && model_bucket(sizes[i].size) / 2 == model_bucket(sizes[i - 1].size) / 2;
+    bool near = open && i > 0 && ha_bucket(sizes[i].size) / 2 == ha_bucket(sizes[i - 1].size) / 2;
     if (!open || alone || !near || mass + sizes[i].count > range) {
       if (classes != NULL)
         classes[made].from = sizes[i].size;
@@ -221,8 +208,7 @@ uint32_t model_class(const ha_model *model, uint64_t size) {
   return low;
 }
 
-// ---- Phases, threads, large blocks
-// -------------------------------------------------------------------------------
+// ---- Phases, threads, large blocks ----
 
 static uint64_t curve_at(const model_survey *s, uint64_t operation) {
   size_t at = (size_t)(operation / s->curve_step);
@@ -254,8 +240,8 @@ static uint32_t add_cut(uint64_t *cuts, uint32_t count, uint64_t cut) {
   return count + 1;
 }
 
-// Some phases of equal length, one at the peak, and then one by one where live bytes turn most (as Douglas and
-// Peucker simplify a line): within a phase what is made goes nearly straight.
+// Some phases of equal length, one at the peak, and then one by one where live bytes turn most (as Douglas
+// and Peucker simplify a line): within a phase what is made goes nearly straight.
 static uint32_t choose_cuts(const model_survey *s, uint64_t *cuts) {
   uint32_t count = add_cut(cuts, 0, 0);
   for (uint64_t i = 1; i < EVEN_PHASES; i++)
@@ -350,7 +336,7 @@ static bool make_large(model_survey *s, ha_model *model) {
     for (size_t i = 0; i < s->candidate_count; i++)
       if (s->candidates[i].most >= least && s->candidates[i].steps <= LARGE_CHAIN)
         steps += s->candidates[i].steps;
-    least += steps > HA_MODEL_STEPS ? least / 4 : 0;
+    least += steps > HA_MODEL_STEPS ? least / 16 : 0;
   } while (steps > HA_MODEL_STEPS && least < s->peak);
   size_t kept = 0;
   for (size_t i = 0; i < s->candidate_count && steps <= HA_MODEL_STEPS; i++)

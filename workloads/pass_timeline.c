@@ -16,17 +16,25 @@ static void starts(void *argument) {
   (void)argument;
   watched->body_ns = ha_ticks_of_clock();
   if (!ha_timeline_tell(watched, HA_TIMELINE_BODY, sampler))
-    ha_fail(&watched->run, "the sampler ended before its time");
+    ha_fail(&watched->run, "the sampler that watches the process ended before its time");
+}
+
+static bool nothing_is_live(void) {
+  watched->freed_ns = ha_ticks_of_clock();
+  return ha_timeline_tell(watched, HA_TIMELINE_FREED, sampler);
 }
 
 static void ended(void *argument) {
   (void)argument;
   ha_timeline_tell(watched, HA_TIMELINE_FREEING, sampler);
+  // A body that frees all it made is done now; its finish() may only wait (drain).
+  if (!watched->live_from_counts && atomic_load(&watched->run.live_bytes) == 0)
+    nothing_is_live();
 }
 
-static void sleep_ms(uint64_t ms) {
-  struct timespec rest = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-  while (nanosleep(&rest, &rest) != 0) {
+static void sleep_until(uint64_t ns) {
+  struct timespec until = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0) {
   }
 }
 
@@ -56,8 +64,8 @@ static void fill(const ha_timeline *t, uint64_t after_ms, hg_sample *sample) {
   for (size_t i = 0; i < sizeof moments / sizeof moments[0]; i++)
     if (moments[i].ms <= after_ms)
       count_known(sample, moments[i].name, rss_after(t, moments[i].ms));
-  if (t->rss_count)
-    hg_count(sample, "rss_mean_bytes", t->rss_sum / (double)t->rss_count);
+  if (t->body_length > 0)
+    hg_count(sample, "rss_mean_bytes", t->rss_sum / t->body_length);
   count_known(sample, "huge_pages_peak_bytes", t->huge_peak);
   // At the moment when most was live. Blocks that were not touched make the second less than 1.
   if (t->peak.usable > 0 && t->peak.live > 0)
@@ -68,17 +76,17 @@ static void fill(const ha_timeline *t, uint64_t after_ms, hg_sample *sample) {
 
 static bool watch(ha_timeline *t, const ha_pass_options *options, ha_measurement *out) {
   const ha_alloc *plain = t->run.alloc;
-  const ha_alloc *counting = ha_decorate_counting(plain, t->counts);
+  // A replay counts no live bytes while it runs.
+  t->live_from_counts = strcmp(t->run.workload->name, "trace") == 0;
+  const ha_alloc *counting = ha_decorate_counting(plain, t->counts, t->live_from_counts);
   t->counted = counting != NULL;
-  // A replay counts no live bytes while it runs: they are estimated from the usable ones.
-  t->live_from_usable = strcmp(t->run.workload->name, "trace") == 0;
   if (counting)
     t->run.alloc = counting;
   bool good = ha_run_observed(&t->run, out, &(ha_observer){.starts = starts, .ended = ended});
-  t->freed_ns = ha_ticks_of_clock();
   t->run.alloc = plain;
-  if (good && ha_timeline_tell(t, HA_TIMELINE_FREED, sampler))
-    sleep_ms(options->after_ms + options->after_ms / 50 + 1); // so that a sample falls after the last moment
+  if (good &&
+      (t->freed_ns || nothing_is_live())) // a little longer, so that a sample falls after the last moment
+    sleep_until(t->freed_ns + (options->after_ms + options->after_ms / 50 + 1) * 1000000);
   ha_timeline_tell(t, HA_TIMELINE_STOP, sampler);
   waitpid(sampler, NULL, 0);
   return good;

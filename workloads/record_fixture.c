@@ -1,6 +1,7 @@
 // record_fixture.c: a program to be recorded by record_test.c. It does what its argument names and prints the
 // numbers of its own allocations, reallocs and frees. Its sizes all leave 777 when divided by 1000, so that
 // the test can tell its blocks from those of the C library. No stdio: nothing else should allocate.
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <threads.h>
 #include <unistd.h>
 
 #define THREADS 4
@@ -151,10 +153,35 @@ static int do_leave(void) {
   return 0;
 }
 
+// C11's threads, and the other ways to join; ends by quick_exit.
+static int c11_exchange(void *argument) {
+  exchange(argument);
+  return 0;
+}
+static int do_c11(void) {
+  thrd_t c11[2];
+  pthread_t posix[2];
+  const struct timespec late = {.tv_sec = INT32_MAX};
+  pthread_barrier_init(&filled, NULL, THREADS);
+  for (uintptr_t i = 0; i < 2; i++) {
+    thrd_create(&c11[i], c11_exchange, (void *)i);
+    pthread_create(&posix[i], NULL, exchange, (void *)(i + 2));
+  }
+  thrd_join(c11[0], NULL);
+  thrd_join(c11[1], NULL);
+  pthread_timedjoin_np(posix[0], NULL, &late);
+  while (pthread_tryjoin_np(posix[1], NULL) == EBUSY)
+    usleep(1000);
+  report(THREADS * BLOCKS, 0, THREADS * BLOCKS);
+  quick_exit(0);
+}
+
 int main(int count, char **values) {
   const char *what = count > 1 ? values[1] : "";
   if (strcmp(what, "threads") == 0)
     return do_threads();
+  if (strcmp(what, "c11") == 0)
+    return do_c11();
   if (strcmp(what, "resize") == 0)
     return do_resize();
   if (strcmp(what, "storm") == 0)

@@ -60,8 +60,7 @@ static void *map_file(const char *name, size_t bytes) {
   return at;
 }
 
-// ---- Processes
-// -------------------------------------------------------------------------------------------------
+// ---- Processes ----
 
 // The counter may stand for time if it runs evenly and the kernel itself trusts it across processors.
 static uint32_t choose_clock(void) {
@@ -169,8 +168,7 @@ void record_ended(uint32_t how) {
   calibrate();
 }
 
-// ---- Chunks
-// ----------------------------------------------------------------------------------------------------
+// ---- Chunks ----
 
 static void count_lost(void) {
   if (process != NULL)

@@ -130,6 +130,17 @@ static void threads_and_remote_frees(void **state) {
   assert_int_equal(totals.by_kind[HA_OP_THREAD_EXIT], 5);
 }
 
+static void threads_of_all_makes(void **state) {
+  (void)state;
+  ha_trace_totals totals;
+  ha_collect_remarks remarks;
+  record("c11", &totals, &remarks);
+  assert_int_equal(totals.threads, 5);
+  assert_int_equal(totals.flags, 0); // quick_exit() is a good end
+  assert_int_equal(totals.by_kind[HA_OP_SPAWN], 4);
+  assert_int_equal(totals.by_kind[HA_OP_JOIN], 4);
+}
+
 static void reallocs_between_threads(void **state) {
   (void)state;
   ha_trace_totals totals;
@@ -232,7 +243,23 @@ static void tool_speaks(void **state) {
                                       "info no-such-file",
                                       "collect / -o x.hat",
                                       "info a b",
-                                      "collect . --meta novalue -o x.hat"};
+                                      "collect . --meta novalue -o x.hat",
+                                      "info a --frobnicate",
+                                      "cut a -o b",
+                                      "cut a -o b --operations 5:4",
+                                      "cut a -o b --seconds :x",
+                                      "cut a -o b --seconds 1:2 --operations 1:2",
+                                      "cut a --operations 1:2",
+                                      "merge no-such-file -o b",
+                                      "anonymize a -o b --round-sizes some",
+                                      "anonymize a -o b --round-times -4",
+                                      "import a -o b",
+                                      "import a -o b --from strace",
+                                      "import no-such-file -o b --from text",
+                                      "fit no-such-file -o b",
+                                      "fit a",
+                                      "fit a -m b",
+                                      "fit a -m b -o c"};
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
     snprintf(command, sizeof command, "%s %s 2>%s", TOOL, wrong[i], test_path("errors.txt"));
     int status = system(command);
@@ -248,6 +275,7 @@ static void tool_speaks(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(threads_and_remote_frees),
+      cmocka_unit_test(threads_of_all_makes),
       cmocka_unit_test(reallocs_between_threads),
       cmocka_unit_test(realloc_storm),
       cmocka_unit_test(forked_child),

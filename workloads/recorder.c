@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -40,6 +41,11 @@ typedef struct next_functions {
   int (*malloc_trim)(size_t);
   int (*pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
   int (*pthread_join)(pthread_t, void **);
+  int (*pthread_tryjoin_np)(pthread_t, void **);
+  int (*pthread_timedjoin_np)(pthread_t, void **, const struct timespec *);
+  int (*thrd_create)(thrd_t *, thrd_start_t, void *);
+  int (*thrd_join)(thrd_t, int *);
+  void (*quick_exit)(int);
   void (*exit_now)(int);
   int (*execve)(const char *, char *const[], char *const[]);
   int (*execvpe)(const char *, char *const[], char *const[]);
@@ -50,9 +56,8 @@ static next_functions next;
 static enum { UNRESOLVED, RESOLVING, RESOLVED } state;
 static pthread_key_t end_key;
 
-// ---- Before the next malloc is known
-// --------------------------------------------------------------------------- dlsym may allocate while it
-// looks for malloc: it is served from here. Such blocks are never given back.
+// ---- Before the next malloc is known ----
+// dlsym may allocate while it looks for malloc: it is served from here. Such blocks are never given back.
 
 static _Alignas(16) unsigned char early[16384];
 static size_t early_used;
@@ -98,6 +103,11 @@ static void resolve(void) {
   FIND(malloc_trim, "malloc_trim");
   FIND(pthread_create, "pthread_create");
   FIND(pthread_join, "pthread_join");
+  FIND(pthread_tryjoin_np, "pthread_tryjoin_np");
+  FIND(pthread_timedjoin_np, "pthread_timedjoin_np");
+  FIND(thrd_create, "thrd_create");
+  FIND(thrd_join, "thrd_join");
+  FIND(quick_exit, "quick_exit");
   FIND(exit_now, "_exit");
   FIND(execve, "execve");
   FIND(execvpe, "execvpe");
@@ -122,8 +132,7 @@ __attribute__((destructor)) static void destructor(void) {
   record_ended(HA_ENDED_EXIT);
 }
 
-// ---- The malloc family
-// -----------------------------------------------------------------------------------------
+// ---- The malloc family ----
 
 static unsigned log2_ceiling(size_t alignment) {
   return alignment <= 1 ? 0 : 64 - (unsigned)__builtin_clzl(alignment - 1);
@@ -258,8 +267,7 @@ EXPORT int malloc_trim(size_t pad) {
   return next.malloc_trim(pad);
 }
 
-// ---- Threads
-// ---------------------------------------------------------------------------------------------------
+// ---- Threads ----
 
 // What a new thread must be told. Its slot is free again once the thread has read it.
 typedef struct birth {
@@ -267,6 +275,7 @@ typedef struct birth {
   uint32_t token;
   uint64_t process;
   void *(*routine)(void *);
+  thrd_start_t c11_routine; // of thrd_create
   void *argument;
 } birth;
 
@@ -285,16 +294,25 @@ static birth *take_birth(void) {
   }
 }
 
-static void *begin_thread(void *argument) {
-  birth *own = argument;
-  void *(*routine)(void *) = own->routine;
-  void *program_argument = own->argument;
-  record_tls.process = own->process;
+// The new thread's first act: takes its number, and what it is to run out of the slot.
+static birth begin_any(birth *slot) {
+  birth own = {.routine = slot->routine, .c11_routine = slot->c11_routine, .argument = slot->argument};
+  record_tls.process = slot->process;
   record_tls.named = true;
-  __atomic_store_n(&record_tls.token, own->token, __ATOMIC_RELEASE);
-  atomic_store(&own->taken, false);
+  __atomic_store_n(&record_tls.token, slot->token, __ATOMIC_RELEASE);
+  atomic_store(&slot->taken, false);
   pthread_setspecific(end_key, (void *)1);
-  return routine(program_argument);
+  return own;
+}
+
+static void *begin_thread(void *argument) {
+  birth own = begin_any(argument);
+  return own.routine(own.argument);
+}
+
+static int begin_c11_thread(void *argument) {
+  birth own = begin_any(argument);
+  return own.c11_routine(own.argument);
 }
 
 // Keys' destructors run in up to PTHREAD_DESTRUCTOR_ITERATIONS rounds, and others' may free: be there in the
@@ -306,22 +324,39 @@ static void thread_ends(void *rounds) {
     record_close_thread();
 }
 
+static birth *announce_thread(void *argument) {
+  record_begin();
+  record_threaded = true;
+  birth *child = take_birth();
+  child->argument = argument;
+  child->token = record_next_token();
+  child->process = record_process();
+  record_event_at(record_stamp(), HA_RAW_SPAWN, child->token, 0);
+  return child;
+}
+
 EXPORT int pthread_create(pthread_t *newthread, const pthread_attr_t *attr, void *(*start_routine)(void *),
                           void *arg) {
   if (!ready())
     return EAGAIN;
-  record_begin();
-  record_threaded = true;
-  birth *child = take_birth();
+  birth *child = announce_thread(arg);
   child->routine = start_routine;
-  child->argument = arg;
-  child->token = record_next_token();
-  child->process = record_process();
-  record_event_at(record_stamp(), HA_RAW_SPAWN, child->token, 0);
   int error = next.pthread_create(newthread, attr, begin_thread, child);
   if (error != 0)
     atomic_store(&child->taken, false);
   return error;
+}
+
+// The C library's thrd_create does not come through pthread_create by name.
+EXPORT int thrd_create(thrd_t *thr, thrd_start_t func, void *arg) {
+  if (!ready() || next.thrd_create == NULL)
+    return thrd_error;
+  birth *child = announce_thread(arg);
+  child->c11_routine = func;
+  int result = next.thrd_create(thr, begin_c11_thread, child);
+  if (result != thrd_success)
+    atomic_store(&child->taken, false);
+  return result;
 }
 
 // A thread's token is in its thread-local storage, which glibc keeps at a fixed distance from its pthread_t
@@ -331,22 +366,55 @@ static uint32_t token_of(pthread_t thread) {
   return __atomic_load_n((uint32_t *)((char *)thread + distance), __ATOMIC_ACQUIRE);
 }
 
+static uint32_t token_to_join(pthread_t thread) {
+  uint32_t token = token_of(thread);
+  for (unsigned tries = 0; token == 0 && tries < 100; tries++) {
+    sched_yield();
+    token = token_of(thread);
+  }
+  return token;
+}
+
+static void joined(uint32_t token) {
+  if (token != 0)
+    record_event_at(record_stamp(), HA_RAW_JOIN, token, 0);
+}
+
+// Every way to join: the token is read before, as the thread's memory goes with the call.
+#define JOIN(type, thread, good, call)                                                                       \
+  do {                                                                                                       \
+    uint32_t token_ = token_to_join(thread);                                                                 \
+    type result_ = (call);                                                                                   \
+    if (result_ == (good))                                                                                   \
+      joined(token_);                                                                                        \
+    return result_;                                                                                          \
+  } while (0)
+
 EXPORT int pthread_join(pthread_t th, void **thread_return) {
   if (!ready())
     return EINVAL;
-  uint32_t token = token_of(th);
-  for (unsigned tries = 0; token == 0 && tries < 100; tries++) {
-    sched_yield();
-    token = token_of(th);
-  }
-  int error = next.pthread_join(th, thread_return);
-  if (error == 0 && token != 0)
-    record_event_at(record_stamp(), HA_RAW_JOIN, token, 0);
-  return error;
+  JOIN(int, th, 0, next.pthread_join(th, thread_return));
 }
 
-// ---- Ends
-// ------------------------------------------------------------------------------------------------------
+EXPORT int pthread_tryjoin_np(pthread_t th, void **thread_return) {
+  if (!ready() || next.pthread_tryjoin_np == NULL)
+    return EINVAL;
+  JOIN(int, th, 0, next.pthread_tryjoin_np(th, thread_return));
+}
+
+EXPORT int pthread_timedjoin_np(pthread_t th, void **thread_return, const struct timespec *abstime) {
+  if (!ready() || next.pthread_timedjoin_np == NULL)
+    return EINVAL;
+  JOIN(int, th, 0, next.pthread_timedjoin_np(th, thread_return, abstime));
+}
+
+EXPORT int thrd_join(thrd_t thr, int *res) {
+  if (!ready() || next.thrd_join == NULL)
+    return thrd_error;
+  JOIN(int, thr, thrd_success, next.thrd_join(thr, res));
+}
+
+// ---- Ends ----
 
 EXPORT void _exit(int status) {
   if (ready())
@@ -357,6 +425,14 @@ EXPORT void _exit(int status) {
 
 EXPORT void _Exit(int status) {
   _exit(status);
+}
+
+// Runs no destructors, and ends the process from inside the C library.
+EXPORT void quick_exit(int status) {
+  if (ready())
+    record_ended(HA_ENDED_EXIT);
+  for (;;)
+    next.quick_exit(status);
 }
 
 // A program image that executes another one has ended well. If the call fails it goes on.

@@ -1,5 +1,6 @@
-// replay.c: the workload `trace`: executes a recorded program's operations through the allocator's vtable.
-// What it stresses is what the recorded program does; replay.h says how the order between threads is kept.
+// replay.c: the workloads `trace` and `model`: execute a recorded program's operations, or those that a model
+// of one makes, through the allocator's vtable. What it stresses is what the recorded program does; replay.h
+// says how the order between threads is kept.
 //
 // What replaces an operation that the allocator lacks: aligned_alloc and posix_memalign each other (neither:
 // the cell fails and says so), free_sized by free, free_aligned_sized by free, a purge by nothing. The number
@@ -18,8 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-// ---- Waiting
-// ---------------------------------------------------------------------------------------------------
+// ---- Waiting ----
 
 static inline void relax(void) {
 #if defined(__x86_64__)
@@ -59,8 +59,7 @@ static void raise_flag(_Atomic uint32_t *flag) {
   syscall(SYS_futex, flag, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
-// ---- Operations
-// --------------------------------------------------------------------------------------------------
+// ---- Operations ----
 
 void *replay_aligned(const ha_alloc *alloc, unsigned kind, size_t alignment, size_t size) {
   bool posix =
@@ -260,15 +259,17 @@ static bool execute_steps(replay_program *program, replay_thread *thread, uint64
   }
 }
 
-// ---- Threads and rounds
-// ------------------------------------------------------------------------------------------
+// ---- Threads and rounds ----
 
 static bool run_lane(replay_program *program, uint32_t lane) {
   for (uint32_t i = program->lane_starts[lane]; i < program->lane_starts[lane + 1]; i++) {
     replay_thread *thread = &program->threads[program->lane_threads[i]];
     if (thread->spawned && !wait_flag(program, &thread->begun))
       return false;
-    if (!execute_steps(program, thread, 0, thread->step_count))
+    replay_follow(program, program->lane_threads[i], true);
+    bool done = execute_steps(program, thread, 0, thread->step_count);
+    replay_leave(program, program->lane_threads[i]);
+    if (!done)
       return false;
     raise_flag(&thread->ended);
   }
@@ -281,9 +282,14 @@ static bool run_serial(replay_program *program) {
   memset(positions, 0, program->thread_count * sizeof *positions);
   for (uint32_t i = 0; i < program->thread_count; i++)
     atomic_store_explicit(&program->threads[i].ended, 1, memory_order_relaxed);
+  for (uint32_t i = 0; i < program->thread_count; i++)
+    program->threads[i].reached = NULL;
   for (uint64_t i = 0; i < program->turn_count; i++) {
     uint32_t thread = program->turns[i].thread;
-    if (!execute_steps(program, &program->threads[thread], positions[thread], program->turns[i].steps))
+    replay_follow(program, thread, false);
+    bool done = execute_steps(program, &program->threads[thread], positions[thread], program->turns[i].steps);
+    replay_leave(program, thread);
+    if (!done)
       return false;
     positions[thread] += program->turns[i].steps;
   }
@@ -341,8 +347,9 @@ static void body(ha_run *run, unsigned lane, ha_tally *tally) {
   }
 }
 
-// ---- Before and after
-// --------------------------------------------------------------------------------------------
+extern const ha_workload ha_workload_trace, ha_workload_model;
+
+// ---- Before and after ----
 
 static bool choose_touch(ha_run *run, replay_program *program) {
   static const char *const names[] = {"none", "ends", "pages", "whole"};
@@ -354,14 +361,14 @@ static bool choose_touch(ha_run *run, replay_program *program) {
       return true;
     }
   }
-  return ha_fail(run, "trace: touch=%s: choose none, ends, pages or whole", text);
+  return ha_fail(run, "%s: touch=%s: choose none, ends, pages or whole", run->workload->name, text);
 }
 
 static bool choose_threads(ha_run *run, replay_program *program) {
   const char *text = ha_param_text(run, "threads");
   program->serial = run->verify || strcmp(text, "serial") == 0;
   return strcmp(text, "serial") == 0 || strcmp(text, "parallel") == 0 ||
-         ha_fail(run, "trace: threads=%s: choose parallel or serial", text);
+         ha_fail(run, "%s: threads=%s: choose parallel or serial", run->workload->name, text);
 }
 
 static bool check_operations(ha_run *run, replay_program *program) {
@@ -383,11 +390,27 @@ static bool check_operations(ha_run *run, replay_program *program) {
   return true;
 }
 
+// Compiles the program; the model, if there is one, is needed no longer then.
+static bool compile(ha_run *run, replay_program *program) {
+  ha_model model = {0};
+  char why[512];
+  if (run->workload == &ha_workload_model) {
+    if (!ha_model_load(program->file, &model, why, sizeof why))
+      return ha_fail(run, "%s", why);
+    program->model = &model;
+  }
+  bool done =
+      replay_compile(program) && ((run->alloc->traits & HA_TRAIT_TRACE_ONLY) == 0 || replay_plan(program));
+  program->model = NULL;
+  ha_model_clear(&model);
+  return done;
+}
+
 static bool prepare(ha_run *run) {
   replay_program parsed = {.run = run, .file = ha_param_text(run, "file")};
   if (parsed.file == NULL || parsed.file[0] == 0)
-    return ha_fail(run, "trace: give a file: trace:FILE");
-  if (!choose_touch(run, &parsed) || !choose_threads(run, &parsed) || !replay_compile(&parsed) ||
+    return ha_fail(run, "%s: give a file: %s:FILE", run->workload->name, run->workload->name);
+  if (!choose_touch(run, &parsed) || !choose_threads(run, &parsed) || !compile(run, &parsed) ||
       !check_operations(run, &parsed))
     return false;
   double rounds = round(run->scale);
@@ -417,11 +440,16 @@ static bool finish(ha_run *run) {
     snprintf(run->note, sizeof run->note, "recorded_threads=%u rounds=%u substituted=%llu survivors=%llu",
              program->thread_count, program->rounds, (unsigned long long)program->substituted,
              (unsigned long long)program->survivor_count);
+  if (program->packed_bytes != 0) {
+    size_t used = strlen(run->note);
+    snprintf(run->note + used, sizeof run->note - used, " packed_bytes=%llu",
+             (unsigned long long)program->packed_bytes);
+  }
   return true;
 }
 
 static const ha_param params[] = {
-    {.key = "file", .fallback = "", .help = "the trace (.hat)"},
+    {.key = "file", .fallback = "", .help = "the trace (.hat) or model (.json)"},
     {.key = "touch",
      .fallback = "pages",
      .help = "what is written to fresh blocks: none, ends, pages (each 4 KiB), whole"},
@@ -431,7 +459,6 @@ static const ha_param params[] = {
     {.key = NULL},
 };
 
-const ha_workload ha_workload_trace;
 const ha_workload ha_workload_trace = {
     .name = "trace",
     .summary = "replays a recorded program",
@@ -443,6 +470,22 @@ const ha_workload ha_workload_trace = {
                "allocators show "
                "larger than in the program. Look at operations per second, and at peak RSS over the recorded "
                "live peak.",
+    .params = params,
+    .scales = false,
+    .prepare = prepare,
+    .body = body,
+    .finish = finish,
+};
+
+const ha_workload ha_workload_model = {
+    .name = "model",
+    .summary = "a program made from a small model of a trace",
+    .explain =
+        "Makes operations that are like a recorded program's in sizes, lifetimes, live bytes over time, "
+        "reallocs, threads and who frees whose blocks, and replays them as `trace` does. The model is a "
+        "small file that `heaparena trace fit` makes of a trace: a company can publish it where the trace "
+        "would tell too much. Look at the same figures as for a trace; `heaparena trace fit --check` says "
+        "how like the two are. Another seed gives another run of the same kind.",
     .params = params,
     .scales = false,
     .prepare = prepare,

@@ -10,7 +10,9 @@
 #ifndef HEAPARENA_WORKLOADS_REPLAY_H
 #define HEAPARENA_WORKLOADS_REPLAY_H
 
+#include "workloads/model.h"
 #include "workloads/trace.h"
+#include "workloads/trace_codec.h"
 #include "workloads/workload.h"
 
 // One operation in memory, 16 bytes. `meta`, from the low bits: kind (4), STEP_* flags (4), alignment log2
@@ -72,6 +74,9 @@ typedef struct replay_thread {
   uint64_t checksum;    // ha_trace_checksum over its operations
   void **slots;
   uint32_t slot_count;
+  uintptr_t *addresses; // for `oracle`: what its allocations will be given; NULL for other allocators
+  uint64_t allocations; // how many
+  void *const *reached; // place in them, while another thread's steps are executed
   uint32_t lane;
   bool spawned; // waits for a SPAWN before it begins
   _Atomic uint32_t begun, ended;
@@ -87,6 +92,7 @@ typedef enum replay_touch { TOUCH_NONE, TOUCH_ENDS, TOUCH_PAGES, TOUCH_WHOLE } r
 typedef struct replay_program {
   ha_run *run;
   const char *file;
+  const ha_model *model; // NULL: the file is a trace
   ha_trace_totals totals;
   replay_thread *threads;
   uint32_t thread_count;
@@ -101,7 +107,8 @@ typedef struct replay_program {
   uint32_t lane_count;
   replay_touch touch;
   bool serial;
-  uint64_t substituted; // operations that another one stands in for, because the allocator lacks them
+  uint64_t packed_bytes; // for `oracle`: of its heap
+  uint64_t substituted;  // operations that another one stands in for, because the allocator lacks them
   unsigned rounds;
   _Atomic uint32_t stop;           // an operation failed: everybody leaves
   _Atomic uint32_t waiting, round; // barrier between rounds
@@ -109,9 +116,32 @@ typedef struct replay_program {
   uint64_t verified_checksum;
 } replay_program;
 
-// Decodes run's trace twice (what crosses threads must be known before slots are given) and fills *program,
-// whose file, run and serial are set. False after ha_fail().
+// The operations to be compiled, one after another: of the program's file, or made from its model.
+typedef struct replay_source {
+  const replay_program *program;
+  ha_trace_reader *reader; // or
+  ha_model_maker *maker;
+  ha_trace_state state; // checks and counts what is made
+  const char *wrong;
+} replay_source;
+
+bool replay_source_open(replay_source *source, const replay_program *program); // false after ha_fail()
+int replay_source_next(replay_source *source, ha_op *op);                      // as ha_trace_next
+bool replay_source_fail(const replay_source *source);      // after -1: says why by ha_fail(), returns false
+size_t replay_source_threads(const replay_source *source); // known so far
+const ha_trace_totals *replay_source_totals(const replay_source *source); // at the end
+void replay_source_close(replay_source *source);
+
+// Goes through the operations twice (what crosses threads must be known before slots are given) and fills
+// *program, whose file, run and serial are set. False after ha_fail().
 bool replay_compile(replay_program *program);
+
+// For the allocator `oracle`: packs all blocks ahead (replay_oracle.c). False after ha_fail().
+bool replay_plan(replay_program *program);
+// Around the steps of a recorded thread: the calling thread goes on in its table. Nothing for other
+// allocators.
+void replay_follow(replay_program *program, uint32_t thread, bool from_start);
+void replay_leave(replay_program *program, uint32_t thread);
 
 // Operations that the allocator has, or the documented substitute: aligned_alloc <-> posix_memalign,
 // free_sized -> free, free_aligned_sized -> free. `alignment` is a power of two.

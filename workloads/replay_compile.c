@@ -1,6 +1,7 @@
-// replay_compile.c: turns a trace file into the replayer's program, in two passes over the file: the first
-// finds which objects cross threads and how long each thread's part is, the second gives slots and writes the
-// steps. What stays is mapped with ha_map() and counted; tables that are needed only here are given back.
+// replay_compile.c: turns a trace, or what a model makes, into the replayer's program, in two passes over the
+// file: the first finds which objects cross threads and how long each thread's part is, the second gives
+// slots and writes the steps. What stays is mapped with ha_map() and counted; tables that are needed only
+// here are given back.
 #include "workloads/replay.h"
 #include "workloads/trace_map.h"
 
@@ -17,7 +18,7 @@ typedef struct slot_node {
 
 typedef struct compiler {
   replay_program *program;
-  ha_trace_reader *reader;
+  replay_source source;
   uint64_t operation; // number of the one at hand
   ha_trace_map live;  // object -> thread; in the second pass size, value = last step, extra = slot
   uint8_t *crossing;  // one bit per object: touched by more than one thread
@@ -35,8 +36,7 @@ static bool short_of_memory(compiler *c) {
   return ha_fail(c->program->run, "%s: not enough memory to prepare the replay", c->program->file);
 }
 
-// ---- First pass
-// ------------------------------------------------------------------------------------------------
+// ---- First pass ----
 
 static bool is_crossing(const compiler *c, uint64_t object) {
   return object / 8 < c->crossing_bytes && (c->crossing[object / 8] >> (object % 8) & 1) != 0;
@@ -100,8 +100,7 @@ typedef struct survey {
 } survey;
 
 static bool survey_thread(compiler *c, survey *s, const ha_op *op) {
-  size_t count;
-  ha_trace_threads(c->reader, &count);
+  size_t count = replay_source_threads(&c->source);
   if (count > s->capacity || s->threads == NULL) {
     size_t capacity = count * 2;
     replay_thread *grown =
@@ -125,22 +124,18 @@ static bool survey_thread(compiler *c, survey *s, const ha_op *op) {
   return true;
 }
 
-// Reads the file through, handing each operation to `visit`. False after ha_fail().
+// Goes through all operations, handing each to `visit`. False after ha_fail().
 static bool each_operation(compiler *c, survey *s, bool (*visit)(compiler *, survey *, const ha_op *)) {
-  char why[1024];
-  c->reader = ha_trace_open(c->program->file, why, sizeof why);
-  if (c->reader == NULL)
-    return ha_fail(c->program->run, "%s", why);
   ha_op op;
-  int got;
-  bool going = true;
-  for (c->operation = 0; going && (got = ha_trace_next(c->reader, &op)) > 0; c->operation++)
+  int got = 0;
+  bool going = replay_source_open(&c->source, c->program);
+  for (c->operation = 0; going && (got = replay_source_next(&c->source, &op)) > 0; c->operation++)
     going = visit(c, s, &op);
   if (going && got < 0)
-    going = ha_fail(c->program->run, "%s", ha_trace_error(c->reader));
+    going = replay_source_fail(&c->source);
   if (going)
-    c->program->totals = *ha_trace_get_totals(c->reader);
-  ha_trace_close(c->reader);
+    c->program->totals = *replay_source_totals(&c->source);
+  replay_source_close(&c->source);
   ha_trace_map_clear(&c->live);
   return going;
 }
@@ -149,13 +144,12 @@ static bool survey_operation(compiler *c, survey *s, const ha_op *op) {
   return survey_thread(c, s, op) && survey_object(c, op);
 }
 
-// ---- Tables
-// ----------------------------------------------------------------------------------------------------
+// ---- Tables ----
 
 static bool map_tables(compiler *c, const survey *s) {
   replay_program *program = c->program;
   if (program->totals.operations == 0)
-    return ha_fail(program->run, "%s: the trace holds no operation", program->file);
+    return ha_fail(program->run, "%s: it holds no operation", program->file);
   if (c->crossing_count >= UINT32_MAX)
     return ha_fail(program->run, "%s: more than 4294967294 objects cross threads; cut the trace",
                    program->file);
@@ -190,8 +184,7 @@ static bool map_tables(compiler *c, const survey *s) {
   return true;
 }
 
-// ---- Second pass
-// -----------------------------------------------------------------------------------------------
+// ---- Second pass ----
 
 static bool take_slot(compiler *c, uint32_t thread, uint32_t *slot) {
   uint32_t node = c->free_slots[thread];
@@ -319,8 +312,7 @@ static bool compile_operation(compiler *c, survey *s, const ha_op *op) {
   }
 }
 
-// ---- Slots, survivors, lanes
-// -----------------------------------------------------------------------------------
+// ---- Slots, survivors, lanes ----
 
 static bool map_slots(compiler *c) {
   replay_program *program = c->program;
@@ -414,19 +406,15 @@ static bool make_lanes(compiler *c) {
 
 // The second pass needs its table of live objects after the last operation, for the survivors.
 static bool second_pass(compiler *c) {
-  char why[1024];
-  c->reader = ha_trace_open(c->program->file, why, sizeof why);
-  if (c->reader == NULL)
-    return ha_fail(c->program->run, "%s", why);
   ha_op op;
-  bool going = true;
+  bool going = replay_source_open(&c->source, c->program);
   uint64_t operations = c->program->totals.operations;
   for (c->operation = 0; going && c->operation < operations; c->operation++) {
-    going = ha_trace_next(c->reader, &op) > 0 ||
+    going = replay_source_next(&c->source, &op) > 0 ||
             ha_fail(c->program->run, "%s: the file changed while it was read", c->program->file);
     going = going && compile_operation(c, NULL, &op);
   }
-  ha_trace_close(c->reader);
+  replay_source_close(&c->source);
   return going && map_slots(c) && map_survivors(c, &c->live);
 }
 

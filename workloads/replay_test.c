@@ -1,4 +1,5 @@
 // replay_test.c: the workload `trace` over vtables that count, fail, or lack operations.
+#include "adapters/adapters.h"
 #include "workloads/replay.h"
 #include "workloads/trace_test_support.h"
 
@@ -14,10 +15,21 @@
 
 #include <cmocka.h>
 
-extern const ha_workload ha_workload_trace;
+extern const ha_workload ha_workload_trace, ha_workload_model;
+static const ha_workload *workload = &ha_workload_trace;
 
-// ---- An allocator that counts
-// --------------------------------------------------------------------------------------
+#if defined(__SANITIZE_THREAD__)
+#define RACES_ARE_SEEN true
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RACES_ARE_SEEN true
+#endif
+#endif
+#ifndef RACES_ARE_SEEN
+#define RACES_ARE_SEEN false
+#endif
+
+// ---- An allocator that counts ----
 
 static _Atomic uint64_t calls[HA_OP_KINDS];
 static _Atomic int64_t live_blocks;
@@ -79,8 +91,7 @@ static const ha_alloc counting = {.name = "counting",
                                   .free = count_free,
                                   .purge = count_purge};
 
-// ---- Running
-// ---------------------------------------------------------------------------------------------------------
+// ---- Running ----
 
 static const char *file, *touch, *order;
 
@@ -100,7 +111,7 @@ static void *lane_main(void *number) {
 
 // Prepares, runs all threads, finishes. True if all went well; `sum` gets the tallies' sum.
 static bool replay(const ha_alloc *alloc, bool verify, double scale, ha_tally *sum) {
-  run = (ha_run){.alloc = alloc, .workload = &ha_workload_trace, .scale = scale, .verify = verify};
+  run = (ha_run){.alloc = alloc, .workload = workload, .scale = scale, .verify = verify};
   memset(tallies, 0, sizeof tallies);
   for (unsigned i = 0; i < HA_OP_KINDS; i++)
     calls[i] = 0;
@@ -298,6 +309,59 @@ static void shipped_traces_replay(void **state) {
   }
 }
 
+// The oracle's blocks lie apart, hold what was written, and take little more than the recorded peak.
+static void the_oracle_packs_tightly(void **state) {
+  (void)state;
+  static const char *const traces[] = {"clang", "sqlite", "threads"};
+  ha_tally timed, verified;
+  touch = "pages";
+  order = "parallel";
+  for (size_t i = 0; i < sizeof traces / sizeof *traces; i++) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s.hat", TRACES, traces[i]);
+    file = path;
+    // In parallel, blocks of different times may meet, which ThreadSanitizer would call a race.
+    order = RACES_ARE_SEEN ? "serial" : "parallel";
+    if (!replay(ha_adapter_oracle.linked, false, 2, &timed))
+      fail_msg("%s: %s", path, run.why);
+    const char *packed = strstr(run.note, "packed_bytes=");
+    assert_non_null(packed);
+    assert_true(strtod(packed + 13, NULL) < 1.3 * (double)atomic_load(&run.live_peak));
+    if (!replay(ha_adapter_oracle.linked, true, 1, &verified))
+      fail_msg("%s: %s", path, run.why);
+    assert_int_equal(timed.checksum, verified.checksum);
+  }
+  for (uint64_t seed = 20; seed < 26; seed++) { // with failed calls and alignments
+    make_trace(seed, 20000, 1 + (uint32_t)seed % 3, 3);
+    if (!replay(ha_adapter_oracle.linked, true, 1, &verified))
+      fail_msg("%s", run.why);
+  }
+  assert_null(ha_adapter_oracle.linked->malloc(8)); // it knows of nothing else
+}
+
+static void models_replay(void **state) {
+  (void)state;
+  char why[512];
+  ha_model model;
+  make_trace(30, 20000, 4, 3);
+  const char *trace = file, *made = test_path("made.json");
+  assert_true(ha_model_fit(trace, &model, why, sizeof why));
+  assert_true(ha_model_save(&model, made, why, sizeof why));
+  ha_model_clear(&model);
+  file = made;
+  workload = &ha_workload_model;
+  ha_tally timed, verified;
+  assert_true(replay(&counting, false, 2, &timed));
+  assert_int_equal(live_blocks, 0);
+  assert_true(replay(&counting, true, 1, &verified));
+  assert_int_equal(timed.checksum, verified.checksum);
+  assert_int_equal(timed.operations, verified.operations * 2);
+  file = trace;
+  assert_false(replay(&counting, false, 1, &timed));
+  assert_non_null(strstr(run.why, "not a model"));
+  workload = &ha_workload_trace;
+}
+
 static void old_sizes_are_packed(void **state) {
   (void)state;
   for (unsigned shift = 0; shift < 40; shift++) {
@@ -343,6 +407,8 @@ int main(void) {
       cmocka_unit_test(threads_in_turn_share_a_lane),
       cmocka_unit_test(shipped_traces_replay),
       cmocka_unit_test(preparing_leaves_the_heap_alone),
+      cmocka_unit_test(the_oracle_packs_tightly),
+      cmocka_unit_test(models_replay),
       cmocka_unit_test(old_sizes_are_packed),
       cmocka_unit_test(bad_requests_are_said),
   };

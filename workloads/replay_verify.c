@@ -139,6 +139,7 @@ static const char *stop(verifier *v, const char *wrong) {
 static const char *verify_turns(verifier *v, ha_tally *tally) {
   for (uint64_t i = 0; i < v->program->turn_count; i++) {
     uint32_t thread = v->program->turns[i].thread;
+    replay_follow(v->program, thread, false);
     for (uint32_t k = 0; k < v->program->turns[i].steps; k++) {
       const replay_step *step = &v->program->threads[thread].steps[v->positions[thread]++];
       ha_op op;
@@ -150,6 +151,7 @@ static const char *verify_turns(verifier *v, ha_tally *tally) {
       v->checksums[thread] = ha_trace_checksum(v->checksums[thread], &op);
       tally->operations += op.kind <= HA_OP_FREE_SIZED;
     }
+    replay_leave(v->program, thread);
   }
   return NULL;
 }

@@ -6,7 +6,7 @@
 // the allocator; it reads /proc of its parent, and the two share one block of memory, below.
 //
 // The parent tells the sampler when a phase begins (ha_timeline_tell), which takes a sample at that moment
-// and then one every interval.
+// and then one every interval, more often at first.
 #ifndef HEAPARENA_WORKLOADS_TIMELINE_H
 #define HEAPARENA_WORKLOADS_TIMELINE_H
 
@@ -44,7 +44,7 @@ typedef struct ha_timeline {
   ha_run run; // the run itself: the sampler reads run.live_bytes and run.harness_bytes
   // Written by the parent, before the phase that needs it.
   bool counted;          // `counts` are kept
-  bool live_from_usable; // the workload counts no live bytes while it runs: live is estimated
+  bool live_from_counts; // requested bytes are those of `counts`, for the workload does not count them
   uint64_t interval_ns;
   uint64_t body_ns, freed_ns;    // CLOCK_MONOTONIC
   _Atomic uint32_t phase;        // futex; the parent writes it
@@ -55,8 +55,7 @@ typedef struct ha_timeline {
   uint32_t point_count, after_count;
   ha_timeline_point peak; // the point with the most live bytes during the body
   int64_t huge_peak;
-  double rss_sum; // over rss_count points of the body
-  uint64_t rss_count;
+  double rss_sum, body_length; // resident bytes times nanoseconds, over the body; its nanoseconds
   // Written by the threads of the workload.
   ha_counts counts[HA_DECORATED_THREADS];
 } ha_timeline;

@@ -15,11 +15,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MS               1000000u   // in nanoseconds
-#define ROLLUP_SHARE     20         // a look into smaps_rollup rests for this many times of what it took
-#define AFTER_FINE_NS    (10u * MS) // between samples in the first second after all was freed
-#define AFTER_COARSE_NS  (50u * MS)
-#define AFTER_FINE_UNTIL (1000u * MS)
+#define MS               ((uint64_t)1000000) // in nanoseconds
+#define ROLLUP_SHARE     20        // a look into smaps_rollup rests for this many times of what it took
+#define BEGINNING        20        // so many intervals are divided by as much: short runs have a curve, too
+#define AFTER_FINE_NS    (10 * MS) // between samples in the first second after all was freed
+#define AFTER_COARSE_NS  (50 * MS)
+#define AFTER_FINE_UNTIL (1000 * MS)
 
 typedef struct sampler {
   ha_timeline *t;
@@ -55,15 +56,17 @@ static void read_rollup(sampler *s, ha_timeline_point *point, int64_t harness) {
     s->t->huge_peak = point->huge;
 }
 
-static void read_heap(const ha_timeline *t, ha_timeline_point *point) {
-  point->live = t->live_from_usable ? -1 : atomic_load_explicit(&t->run.live_bytes, memory_order_relaxed);
+// Returns the memory that the counting itself took.
+static int64_t read_heap(const ha_timeline *t, ha_timeline_point *point) {
+  point->live = t->live_from_counts ? -1 : atomic_load_explicit(&t->run.live_bytes, memory_order_relaxed);
   point->usable = -1;
   if (!t->counted)
-    return;
+    return 0;
   ha_counted sum = ha_counting_sum(t->counts);
   point->usable = sum.usable_bytes < 0 ? 0 : sum.usable_bytes; // a free may be seen before its allocation
-  if (t->live_from_usable && sum.usable_total > 0)
-    point->live = (int64_t)((double)point->usable * (double)sum.requested_total / (double)sum.usable_total);
+  if (t->live_from_counts)
+    point->live = sum.requested_bytes < 0 ? 0 : sum.requested_bytes;
+  return (int64_t)sum.own_bytes;
 }
 
 // False: the parent is gone.
@@ -72,28 +75,31 @@ static bool look(sampler *s, uint64_t since, ha_timeline_point *point) {
   if (!read_text(s->statm, text, sizeof text))
     return false;
   const char *resident = strchr(text, ' '); // total, resident, ... in pages
-  int64_t harness = (int64_t)s->t->run.harness_bytes;
+  int64_t harness = (int64_t)s->t->run.harness_bytes + read_heap(s->t, point);
   point->ns = ha_ticks_of_clock() - since;
   point->rss = resident ? strtoll(resident, NULL, 10) * s->page - harness : -1;
-  read_heap(s->t, point);
   read_rollup(s, point, harness);
   return true;
 }
 
-static bool sample_body(sampler *s, ha_timeline_phase phase) {
+static bool sample_body(sampler *s, ha_timeline_phase phase, bool begins) {
   ha_timeline *t = s->t;
   ha_timeline_point point;
   if (!look(s, t->body_ns, &point))
     return false;
+  if (phase == HA_TIMELINE_FREEING && !begins && !t->live_from_counts)
+    point.live = -1; // finish() frees without counting
+  const ha_timeline_point *before = t->point_count ? &t->points[t->point_count - 1] : &point;
+  double since = (double)(point.ns - before->ns), between = (double)(before->rss + point.rss) / 2;
   ha_timeline_add(t, &point);
-  if (phase != HA_TIMELINE_BODY)
+  if (phase != HA_TIMELINE_BODY && !begins)
     return true;
-  t->rss_sum += (double)point.rss;
-  t->rss_count++;
+  t->rss_sum += between * since;
+  t->body_length = (double)point.ns;
   // Where live bytes are not known, the largest heap is the one that takes most memory.
   int64_t height = point.live >= 0 ? point.live : point.rss;
   int64_t highest = t->peak.live >= 0 ? t->peak.live : t->peak.rss;
-  if (t->rss_count == 1 || height > highest)
+  if (t->point_count == 1 || height > highest)
     t->peak = point;
   return true;
 }
@@ -108,11 +114,11 @@ static bool sample_after(sampler *s) {
   return true;
 }
 
-static bool sample(sampler *s, ha_timeline_phase phase) {
+static bool sample(sampler *s, ha_timeline_phase phase, bool begins) {
   switch (phase) {
   case HA_TIMELINE_BODY:
   case HA_TIMELINE_FREEING:
-    return sample_body(s, phase);
+    return sample_body(s, phase, begins);
   case HA_TIMELINE_FREED:
     return sample_after(s);
   default:
@@ -124,11 +130,11 @@ static uint64_t interval(const ha_timeline *t, ha_timeline_phase phase, uint64_t
   switch (phase) {
   case HA_TIMELINE_BODY:
   case HA_TIMELINE_FREEING:
-    return t->interval_ns;
+    return now - t->body_ns < BEGINNING * t->interval_ns ? t->interval_ns / BEGINNING : t->interval_ns;
   case HA_TIMELINE_FREED:
     return now - t->freed_ns < AFTER_FINE_UNTIL ? AFTER_FINE_NS : AFTER_COARSE_NS;
   default:
-    return 1000u * MS;
+    return 1000 * MS;
   }
 }
 
@@ -147,7 +153,7 @@ static void watch(sampler *s) {
     ha_timeline_phase phase = (ha_timeline_phase)atomic_load(&t->phase);
     uint64_t now = ha_ticks_of_clock();
     if (phase != told || now >= due) {
-      if (!sample(s, phase))
+      if (!sample(s, phase, phase != told))
         return;
       due = now + interval(t, phase, now);
     }

@@ -11,22 +11,42 @@ add_library(heaparena_trace STATIC
   ${trace_dir}/trace_write.c)
 target_link_libraries(heaparena_trace PUBLIC heaparena_options PRIVATE PkgConfig::ZSTD)
 
-# The workload `trace`. It calls the services of workload.h, which the program that links it has (services.c).
+# Models of traces: files and what is made from them; the worker has these too.
+add_library(heaparena_model STATIC ${trace_dir}/model_file.c ${trace_dir}/model_make.c)
+target_link_libraries(heaparena_model PUBLIC heaparena_options heaparena_trace PRIVATE PkgConfig::JANSSON m)
+
+# The workloads `trace` and `model`. They call the services of workload.h, which the program that links them has (services.c).
 add_library(heaparena_replay STATIC
   ${trace_dir}/replay.c
   ${trace_dir}/replay_compile.c
+  ${trace_dir}/replay_oracle.c
+  ${trace_dir}/replay_source.c
   ${trace_dir}/replay_verify.c)
-target_link_libraries(heaparena_replay PUBLIC heaparena_options heaparena_trace PRIVATE m)
+target_link_libraries(heaparena_replay PUBLIC heaparena_options heaparena_trace heaparena_model
+  PRIVATE heaparena_adapters m)
 
 # What makes traces of recordings, and what tells of them.
 add_library(heaparena_collect STATIC
   ${trace_dir}/collect.c
   ${trace_dir}/collect_spool.c
+  ${trace_dir}/import.c
+  ${trace_dir}/import_mtrace.c
+  ${trace_dir}/import_text.c
+  ${trace_dir}/trace_edit.c
+  ${trace_dir}/trace_stat.c
+  ${trace_dir}/trace_stat_print.c
   ${trace_dir}/trace_info.c)
-target_link_libraries(heaparena_collect PUBLIC heaparena_options heaparena_trace PkgConfig::JANSSON)
+target_link_libraries(heaparena_collect PUBLIC heaparena_options heaparena_trace PkgConfig::JANSSON PRIVATE m)
+
+# What fits models to traces.
+add_library(heaparena_fit STATIC
+  ${trace_dir}/model_check.c
+  ${trace_dir}/model_fit.c
+  ${trace_dir}/model_survey.c)
+target_link_libraries(heaparena_fit PUBLIC heaparena_options heaparena_trace heaparena_model PRIVATE m)
 
 add_executable(heaparena-trace ${trace_dir}/trace_tool.c)
-target_link_libraries(heaparena-trace PRIVATE heaparena_collect)
+target_link_libraries(heaparena-trace PRIVATE heaparena_collect heaparena_fit)
 
 # The recorder lives in other programs: never instrumented, nothing linked but libc.
 add_library(heaparena-record SHARED ${trace_dir}/recorder.c ${trace_dir}/record_spool.c)
@@ -63,8 +83,15 @@ add_dependencies(record_test heaparena-record heaparena-record-fixture heaparena
 
 # The test has its own ha_param_text() in place of catalog.c's.
 ha_add_unit_test(replay_test SOURCES ${trace_dir}/replay_test.c ${trace_dir}/services.c
-  LIBS heaparena_trace_test_support heaparena_replay)
+  LIBS heaparena_trace_test_support heaparena_replay heaparena_fit heaparena_adapters)
 target_compile_definitions(replay_test PRIVATE TRACES="${trace_dir}/traces")
 # It asks for impossible sizes, as recorded programs do, and a replay that gives up leaves its blocks.
 set_tests_properties(replay_test PROPERTIES ENVIRONMENT
   "ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0;TSAN_OPTIONS=allocator_may_return_null=1")
+
+ha_add_unit_test(trace_edit_test SOURCES ${trace_dir}/trace_edit_test.c
+  LIBS heaparena_trace_test_support heaparena_collect)
+ha_add_unit_test(import_test SOURCES ${trace_dir}/import_test.c LIBS heaparena_trace_test_support heaparena_collect)
+ha_add_unit_test(model_test SOURCES ${trace_dir}/model_test.c
+  LIBS heaparena_trace_test_support heaparena_fit heaparena_trace)
+target_compile_definitions(model_test PRIVATE TRACES="${trace_dir}/traces")

@@ -8,15 +8,14 @@
 // File layout, all integers little-endian:
 //
 //   header   64 bytes  magic "HEAPTRC\n", u16 version, u16 header bytes, u32 flags, u64 clock start (ns since
-//   the
-//                      epoch), zero padding, u32 CRC-32C of the preceding 60 bytes
+//                      the epoch), zero padding, u32 CRC-32C of the preceding 60 bytes
 //   block*             u32 type (four characters), u32 packed bytes, u32 plain bytes, u32 operations,
 //                      u32 CRC-32C of the packed payload, u32 CRC-32C of these 20 bytes; then the payload, a
 //                      zstd frame
 //     "META"           UTF-8 text, one "key: value" line each: command, program, recorder's remarks; any
-//     number of them "THRD"           thread table: for each thread its number, process, parent, and name;
-//     may stand before any
-//                      block whose operations mention the thread
+//                      number of them
+//     "THRD"           thread table: for each thread its number, process, parent, and name; may stand before
+//                      any block whose operations mention the thread
 //     "OPER"           up to HA_TRACE_BLOCK_OPS operations, stored by columns (see trace_codec.c)
 //     "DONE"           the totals (ha_trace_totals), exactly once, last. A file without it was cut off.
 //
@@ -111,8 +110,7 @@ typedef struct ha_trace_thread {
   char name[32];      // program or thread name, NUL-terminated
 } ha_trace_thread;
 
-// ---- Reading
-// -------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
 typedef struct ha_trace_reader ha_trace_reader;
 
@@ -138,8 +136,7 @@ uint64_t ha_trace_clock_start(const ha_trace_reader *reader);
 const ha_trace_thread *ha_trace_threads(const ha_trace_reader *reader, size_t *count);
 void ha_trace_close(ha_trace_reader *reader);
 
-// ---- Writing
-// -------------------------------------------------------------------------------------------------
+// ---- Writing ----
 
 typedef struct ha_trace_writer ha_trace_writer;
 

@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-// ---- CRC-32C (Castagnoli), reflected, four bits at a time
-// ------------------------------------------------------ 16 entries suffice: packed payloads are a few bytes
+// ---- CRC-32C (Castagnoli), reflected, four bits at a time ----
+// 16 entries suffice: packed payloads are a few bytes
 // per operation, and this runs at hundreds of MB/s.
 
 static const uint32_t crc_nibble[16] = {
@@ -25,8 +25,7 @@ uint32_t ha_crc32c(const void *bytes, size_t count) {
   return ~crc;
 }
 
-// ---- Integers
-// ----------------------------------------------------------------------------------------------
+// ---- Integers ----
 
 void ha_put32(uint8_t *at, uint32_t value) {
   for (unsigned i = 0; i < 4; i++)
@@ -56,8 +55,7 @@ uint8_t *ha_put_varint(uint8_t *at, uint64_t value) {
   return at;
 }
 
-// ---- Header and block headers
-// ---------------------------------------------------------------------------------
+// ---- Header and block headers ----
 
 static const char magic[8] = HA_TRACE_MAGIC; // without its NUL
 
@@ -130,8 +128,7 @@ const char *ha_decode_block_header(const uint8_t in[HA_BLOCK_HEADER_BYTES], ha_b
   return NULL;
 }
 
-// ---- Threads and totals
-// -----------------------------------------------------------------------------------------
+// ---- Threads and totals ----
 
 void ha_encode_thread(uint8_t out[HA_THREAD_BYTES], const ha_trace_thread *thread) {
   ha_put32(out, thread->thread);

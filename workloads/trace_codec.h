@@ -6,8 +6,7 @@
 #include "workloads/trace.h"
 #include "workloads/trace_map.h"
 
-// ---- Bytes
-// ---------------------------------------------------------------------------------------------------
+// ---- Bytes ----
 
 #define HA_VARINT_MAX ((size_t)10) // bytes of the longest varint (LEB128, unsigned)
 
@@ -48,8 +47,7 @@ static inline bool ha_take_varint(ha_span *span, uint64_t *value) {
   return false;
 }
 
-// ---- Header and blocks
-// ---------------------------------------------------------------------------------------
+// ---- Header and blocks ----
 
 #define HA_HEADER_BYTES       64
 #define HA_BLOCK_HEADER_BYTES 24
@@ -85,8 +83,7 @@ void ha_decode_thread(const uint8_t in[HA_THREAD_BYTES], ha_trace_thread *thread
 size_t ha_encode_totals(uint8_t out[HA_DONE_MAX], const ha_trace_totals *totals);
 bool ha_decode_totals(const uint8_t *in, size_t bytes, ha_trace_totals *totals);
 
-// ---- Columns of an OPER block
-// --------------------------------------------------------------------------------
+// ---- Columns of an OPER block ----
 //
 // Plain payload: varints base object, base time, then the byte length of each column; then the columns:
 //   threads     runs: varint thread, varint number of operations that follow one another on it
@@ -128,8 +125,7 @@ static inline bool ha_kind_has_alignment(unsigned kind) {
   return kind == HA_OP_ALIGNED_ALLOC || kind == HA_OP_POSIX_MEMALIGN || kind == HA_OP_FREE_SIZED;
 }
 
-// ---- The state that checks and counts (trace_check.c)
-// --------------------------------------------------------
+// ---- The state that checks and counts (trace_check.c) ----
 
 typedef struct ha_trace_state {
   ha_trace_totals totals; // flags aside, true for the operations applied so far

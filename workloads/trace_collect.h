@@ -26,8 +26,7 @@ typedef struct ha_collect_remarks {
 bool ha_collect(const char *spool, const char *output, const char *meta, ha_trace_totals *totals,
                 ha_collect_remarks *remarks, char *why, size_t why_size);
 
-// ---- Inside
-// ----------------------------------------------------------------------------------------------------
+// ---- Inside ----
 
 #define COLLECT_NONE UINT32_MAX
 

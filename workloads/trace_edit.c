@@ -47,8 +47,7 @@ static void close_source(source *s) {
   ha_trace_map_clear(&s->processes);
 }
 
-// ---- Numbers
-// -----------------------------------------------------------------------------------------------------
+// ---- Numbers ----
 
 static bool number_process(edit *e, source *s, uint32_t process, uint32_t *out) {
   *out = 0;
@@ -150,8 +149,7 @@ static bool conclude(edit *e, source *sources, unsigned count, bool good, ha_tra
   return good && e->failure == NULL;
 }
 
-// ---- Cut
-// ---------------------------------------------------------------------------------------------------------
+// ---- Cut ----
 
 typedef struct cutter {
   const ha_trace_window *window;
@@ -263,8 +261,7 @@ bool ha_trace_cut(const char *input, const char *output, const ha_trace_window *
   return conclude(&e, &s, 1, good, totals);
 }
 
-// ---- Merge
-// -------------------------------------------------------------------------------------------------------
+// ---- Merge ----
 
 static uint64_t due(const source *s) {
   return s->op.time_ns + s->shift_ns;
@@ -323,8 +320,7 @@ bool ha_trace_merge(const char *const *inputs, unsigned count, bool by_clock, bo
   return conclude(&e, sources, count, good, totals);
 }
 
-// ---- Anonymize
-// ---------------------------------------------------------------------------------------------------
+// ---- Anonymize ----
 
 uint64_t ha_trace_round_size(uint64_t size, ha_trace_rounding rounding) {
   // Sizes that only a failed call can ask for stay as they are.

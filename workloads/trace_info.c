@@ -25,8 +25,7 @@ const char *ha_op_kind_name(unsigned kind) {
   return names[kind];
 }
 
-// ---- Reading
-// -----------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
 static unsigned bucket_of(uint64_t value) {
   return value == 0 ? 0 : 64 - (unsigned)__builtin_clzll(value);
@@ -110,8 +109,7 @@ void ha_trace_info_free(ha_trace_info *info) {
   *info = (ha_trace_info){0};
 }
 
-// ---- For people
-// --------------------------------------------------------------------------------------------------
+// ---- For people ----
 
 static void print_histogram(const char *title, const uint64_t buckets[HA_INFO_BUCKETS]) {
   uint64_t most = 0, sum = 0;
@@ -174,8 +172,7 @@ void ha_trace_info_print(const char *path, const ha_trace_info *info) {
   print_histogram("Lifetimes of freed objects, operations", info->lifetimes);
 }
 
-// ---- For programs
-// ------------------------------------------------------------------------------------------------
+// ---- For programs ----
 
 static json_t *number(uint64_t value) {
   return json_integer((json_int_t)value);

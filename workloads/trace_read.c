@@ -60,8 +60,7 @@ static int cut_off(ha_trace_reader *reader, const char *where) {
   return fail(reader, reader->offset, "the trace is cut off %s; " RECOVER, where);
 }
 
-// ---- Input
-// ---------------------------------------------------------------------------------------------------
+// ---- Input ----
 
 // Takes up to `count` bytes; fewer only at the end of the file. False after a read error.
 static bool take(ha_trace_reader *reader, uint8_t *out, size_t count, size_t *taken) {
@@ -90,8 +89,7 @@ static bool take(ha_trace_reader *reader, uint8_t *out, size_t count, size_t *ta
   return true;
 }
 
-// ---- Opening and closing
-// ---------------------------------------------------------------------------------------
+// ---- Opening and closing ----
 
 static bool allocate(ha_trace_reader *reader) {
   size_t zstd_bytes = ZSTD_estimateDCtxSize();
@@ -155,8 +153,7 @@ void ha_trace_close(ha_trace_reader *reader) {
   ha_trace_pages_free(reader, sizeof *reader);
 }
 
-// ---- Blocks
-// ------------------------------------------------------------------------------------------------
+// ---- Blocks ----
 
 static int read_meta(ha_trace_reader *reader, size_t bytes) {
   if (bytes > HA_META_MAX - reader->meta_bytes)
@@ -268,8 +265,7 @@ static int read_block(ha_trace_reader *reader) {
   }
 }
 
-// ---- Operations
-// ------------------------------------------------------------------------------------------------
+// ---- Operations ----
 
 static bool take_thread(ha_trace_reader *reader, ha_op *op) {
   if (reader->run_left == 0) {

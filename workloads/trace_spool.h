@@ -2,10 +2,10 @@
 // folder and that the collector (collect.c) makes a trace of. Private to these two; both are of one build and
 // one machine.
 //
-//   PID-START.process       one per process image: an ha_spool_process, kept up to date while the process
-//   runs PID-START-TOKEN-N.chunk N-th chunk of one thread: an ha_spool_chunk, then raw records; the first
-//   record whose
-//                           first word is 0 ends it
+//   PID-START.process        one per process image: an ha_spool_process, kept up to date while the process runs
+//   PID-START-TOKEN-N.chunk  N-th chunk of one thread: an ha_spool_chunk, then raw records; the first record
+//                            whose first word is 0 ends it
+//
 // START is the process image's start in ns of CLOCK_MONOTONIC: it tells the images of one pid apart (exec).
 // TOKEN numbers the threads of a process, 0 being the one that began it. Files are mapped shared and written
 // in place, so that whatever a program did is there even after kill -9.

@@ -143,8 +143,7 @@ static bool flush(ha_trace_writer *writer) {
   return true;
 }
 
-// ---- Public functions
-// ------------------------------------------------------------------------------------------
+// ---- Public functions ----
 
 static bool allocate(ha_trace_writer *writer) {
   writer->plain = ha_trace_pages(HA_BLOCK_PLAIN_MAX);
