@@ -6,38 +6,18 @@ terminal (terminal.py) and the HTML page all show what is computed here; nothing
 
 from __future__ import annotations
 
+import functools
 import math
 import shlex
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from results import stats
+from results import stats, store
+from results.metrics import METRICS, TIME, Metric
 from results.stats import Estimate, Floats
 from results.store import BadResults, Json
 
-
-@dataclass(frozen=True)
-class Metric:
-    """A measured quantity that is compared by ratio; less is better."""
-
-    key: str
-    field: str
-    title: str
-    unit: str
-    factor: float  # multiplies the field to give the unit
-    less: str  # words for a lower ratio
-    more: str
-
-
-# Later rooms add theirs here (instructions, tail latency).
-METRICS: dict[str, Metric] = {
-    metric.key: metric
-    for metric in (
-        Metric("time", "real_time", "Time", "ms", 1.0, "less time", "more time"),
-        Metric("memory", "memory_bytes", "Memory", "MiB", 1 / 2**20, "less memory", "more memory"),
-    )
-}
 
 CONTENDER, BOUND, CONTROL = "contender", "bound", "control"
 
@@ -64,6 +44,7 @@ class Failure:
     blocks: tuple[int, ...]
     skipped: int
     repeat: str
+    source: str  # the pass
 
 
 @dataclass(frozen=True)
@@ -77,6 +58,15 @@ class Overall:
     better: int
     worse: int
     failed: int
+    samples: int  # of the cell that has the fewest
+
+
+@dataclass
+class Pass:
+    """The samples of one pass (time, latency, timeline, instructions), by row and allocator."""
+
+    good: dict[tuple[str, str], dict[int, Json]] = field(default_factory=dict)
+    bad: dict[tuple[str, str], list[Json]] = field(default_factory=dict)
 
 
 @dataclass
@@ -87,8 +77,7 @@ class Analysis:
     rows: list[str] = field(default_factory=list)
     workload_of: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
-    good: dict[tuple[str, str], dict[int, Json]] = field(default_factory=dict)
-    bad: dict[tuple[str, str], list[Json]] = field(default_factory=dict)
+    passes: dict[str, Pass] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ours: Json = self.data["context"]["heaparena"]
@@ -98,7 +87,8 @@ class Analysis:
         for entry in self.data["benchmarks"]:
             self._add(entry)
         self.rows.sort(key=self._row_order)
-        self._seen = {allocator for _, allocator in (*self.good, *self.bad)}
+        self._seen = {name for one in self.passes.values() for _, name in (*one.good, *one.bad)}
+        self._with_samples = {name for one in self.passes.values() for _, name in one.good}
         # What was computed once: the same figures appear in several tables and formats.
         self._comparisons: dict[tuple[str, str], dict[tuple[str, str], Cell]] = {}
         self._overall: dict[tuple[str, str], list[Overall]] = {}
@@ -106,19 +96,49 @@ class Analysis:
         self._values: dict[tuple[str, str, str], dict[int, float]] = {}
 
     def _add(self, entry: Json) -> None:
-        allocator = entry["allocator"]
-        suffix = "/" + allocator
-        name = entry["run_name"]
-        row = name[: -len(suffix)] if name.endswith(suffix) else name
+        allocator, row = entry["allocator"], store.row_of(entry)
         if allocator not in self.kinds:
             self.kinds[allocator] = CONTENDER
         if row not in self.workload_of:
             self.workload_of[row] = entry["workload"]
             self.rows.append(row)
+        one = self.passes.setdefault(entry.get("pass", TIME), Pass())
         if entry.get("error_occurred"):
-            self.bad.setdefault((row, allocator), []).append(entry)
+            one.bad.setdefault((row, allocator), []).append(entry)
         else:
-            self.good.setdefault((row, allocator), {})[entry["block"]] = entry
+            one.good.setdefault((row, allocator), {})[entry["block"]] = entry
+
+    def of_pass(self, source: str) -> Pass:
+        return self.passes.get(source) or Pass()
+
+    @property
+    def good(self) -> dict[tuple[str, str], dict[int, Json]]:
+        """The samples of the time pass, by row and allocator, then block."""
+        return self.of_pass(TIME).good
+
+    @property
+    def bad(self) -> dict[tuple[str, str], list[Json]]:
+        return self.of_pass(TIME).bad
+
+    @functools.cached_property
+    def metrics(self) -> list[Metric]:
+        """Those that were measured here; time and memory if nothing was."""
+        found = [
+            metric
+            for metric in METRICS.values()
+            if any(
+                entry.get(metric.field, 0) > 0
+                for blocks in self.of_pass(metric.source).good.values()
+                for entry in blocks.values()
+            )
+        ]
+        return found or [METRICS["time"], METRICS["memory"]]
+
+    def rows_of(self, metric: Metric) -> list[str]:
+        """The rows that took part in the metric's pass."""
+        one = self.of_pass(metric.source)
+        seen = {row for row, _ in (*one.good, *one.bad)}
+        return [row for row in self.rows if row in seen]
 
     def _row_order(self, row: str) -> tuple[bool, int, str, int, str]:
         """Synthetic workloads first, then traces, as the run named them; thread counts in their order."""
@@ -141,12 +161,12 @@ class Analysis:
     def baseline(self, wanted: str | None = None) -> str:
         """The baseline by name, or that of the run; raises BadResults if it has no sample."""
         name = wanted or self.ours["baseline"]
-        if any(allocator == name for _, allocator in self.good):
+        if name in self._with_samples:
             return str(name)
         have = ", ".join(self.contenders) or "none"
         if wanted is None and self.contenders:
             for other in self.contenders:
-                if any(allocator == other for _, allocator in self.good):
+                if other in self._with_samples:
                     return other
         raise BadResults(f"baseline {name}: no sample of it in the results; choose one of: {have}")
 
@@ -169,7 +189,7 @@ class Analysis:
         """Block -> value, in the metric's unit. Values that have no ratio (0 or less) are left out."""
         key = (metric.key, row, allocator)
         if key not in self._values:
-            entries = self.good.get((row, allocator), {})
+            entries = self.of_pass(metric.source).good.get((row, allocator), {})
             self._values[key] = {
                 block: entry[metric.field] * metric.factor
                 for block, entry in sorted(entries.items())
@@ -203,6 +223,7 @@ class Analysis:
 
     def _compare(self, metric: Metric, baseline: str) -> dict[tuple[str, str], Cell]:
         everyone = [*self.contenders, *self.named(BOUND)]
+        bad = self.of_pass(metric.source).bad
         tested = [
             (row, name)
             for row in self.rows
@@ -222,7 +243,7 @@ class Analysis:
                 values = list(self.values(metric, row, name).values())
                 estimate = stats.paired_ratio(self.log_ratios(metric, row, name, baseline))
                 p = adjusted.get((row, name), 1.0)
-                failed = len(self.bad.get((row, name), []))
+                failed = len(bad.get((row, name), []))
                 said = "failed" if failed else stats.verdict(estimate, p, floor)
                 median = stats.median(values) if values else None
                 cells[row, name] = Cell(median, estimate, p, said, failed, failed + len(values))
@@ -236,19 +257,20 @@ class Analysis:
         return self._overall[key]
 
     def _over_all(self, metric: Metric, baseline: str) -> list[Overall]:
-        cells = self.comparison(metric, baseline)
+        cells, rows = self.comparison(metric, baseline), self.rows_of(metric)
         lines = []
         for name in [*self.contenders, *self.named(BOUND)]:
-            mine = [cells[row, name] for row in self.rows]
+            mine = [cells[row, name] for row in rows]
             lines.append(
                 Overall(
                     name,
                     self.against(metric, name, baseline),
                     sum(cell.estimate is not None for cell in mine),
-                    len(self.rows),
+                    len(rows),
                     sum(cell.verdict == stats.FASTER for cell in mine),
                     sum(cell.verdict == stats.SLOWER for cell in mine),
                     sum(cell.failed for cell in mine),
+                    self.least_blocks(metric),
                 )
             )
         lines.sort(key=lambda line: line.estimate.ratio if line.estimate else math.inf)
@@ -273,21 +295,31 @@ class Analysis:
 
     def failures(self) -> list[Failure]:
         """Failed cells, samples with the same message joined."""
-        found = []
-        for (row, allocator), entries in self.bad.items():
-            skipped = sum(1 for entry in entries if entry.get("skipped_run"))
-            by_message: dict[str, list[Json]] = {}
-            for entry in entries:
-                if not entry.get("skipped_run"):
-                    by_message.setdefault(entry["error_message"], []).append(entry)
-            for message, group in by_message.items():
-                blocks = tuple(entry["block"] for entry in group)
-                found.append(
-                    Failure(row, allocator, message, blocks, skipped, self.repeat_command(row, allocator))
-                )
-        return found
+        return [
+            failure
+            for source, one in self.passes.items()
+            for (row, allocator), entries in one.bad.items()
+            for failure in self._failures(row, allocator, source, entries)
+        ]
 
-    def repeat_command(self, row: str, allocator: str) -> str:
+    def _failures(self, row: str, allocator: str, source: str, entries: list[Json]) -> list[Failure]:
+        skipped = sum(1 for entry in entries if entry.get("skipped_run"))
+        by_message: dict[str, list[Json]] = {}
+        for entry in entries:
+            if not entry.get("skipped_run"):
+                by_message.setdefault(entry["error_message"], []).append(entry)
+        repeat = self.repeat_command(row, allocator, source)
+        return [
+            Failure(
+                row, allocator, message, tuple(entry["block"] for entry in group), skipped, repeat, source
+            )
+            for message, group in by_message.items()
+        ]
+
+    def failed_count(self) -> int:
+        return sum(len(entries) for one in self.passes.values() for entries in one.bad.values())
+
+    def repeat_command(self, row: str, allocator: str, source: str = TIME) -> str:
         """The command that measures one cell again."""
         facts = self.ours["allocators"].get(allocator, {"spec": allocator, "env": {}})
         workload = self.ours["workloads"].get(self.workload_of[row], {"spec": self.workload_of[row]})
@@ -306,54 +338,19 @@ class Analysis:
         threads = row.rpartition("/threads:")[2]
         if threads.isdigit():
             words += ["--threads", threads]
+        if source != TIME:
+            words += ["--passes", source]
         return shlex.join([*words, "--reps", "5", "--out", "again"])
 
-    def least_blocks(self) -> int:
-        """The fewest samples that a cell without failures has."""
-        counts = [len(blocks) for key, blocks in self.good.items() if key not in self.bad]
+    def least_blocks(self, metric: Metric | None = None) -> int:
+        """The fewest samples that a cell without failures has in the metric's pass."""
+        one = self.of_pass(metric.source if metric else TIME)
+        counts = [len(blocks) for key, blocks in one.good.items() if key not in one.bad]
         return min(counts, default=0)
 
-    def sample_count(self) -> int:
-        return sum(len(blocks) for blocks in self.good.values())
+    def too_few(self, metric: Metric) -> bool:
+        """Whether there are too few samples to claim anything in this metric."""
+        return self.least_blocks(metric) < (1 if metric.counted else stats.LEAST_BLOCKS)
 
-    def blind_spots(self, metric: Metric, baseline: str) -> list[str]:
-        """What these results cannot tell, in sentences."""
-        said = []
-        least = self.least_blocks()
-        if least < stats.LEAST_BLOCKS:
-            said.append(
-                f"Some cells have only {least} blocks; below {stats.LEAST_BLOCKS} no difference is claimed. "
-                "Run with more --reps."
-            )
-        elif least == stats.LEAST_BLOCKS:
-            said.append(
-                f"With {least} blocks a 95 % interval covers at most {100 * (1 - 2 ** (1 - least)):.0f} % in "
-                "truth; profile standard gives better ones."
-            )
-        tests = sum(
-            1
-            for row in self.rows
-            for name in self.contenders
-            if name != baseline and (row, name) in self.good
-        )
-        twin = least if self.control_of(baseline) else 0
-        if least and tests and stats.least_p(least, least + twin) * tests >= stats.SIGNIFICANCE:
-            said.append(
-                f"{metric.title}: with {least} samples a cell and {tests} cells in the table, even "
-                "complete separation "
-                "of two samples does not pass the corrected test, so no cell is called different."
-            )
-        floor = self.overall_floor(metric)
-        if floor and floor > 1.1:
-            said.append(
-                f"{metric.title}: the two entries of {self.ours['baseline']} differ by up to "
-                f"{(floor - 1) * 100:.0f} % overall, so smaller differences cannot be seen. "
-                "Measure on a quieter machine."
-            )
-        if self.control_of(self.ours["baseline"]) is None:
-            said.append("There is no A/A control in these results, so the noise floor is unknown.")
-        if self.ours["partial"]:
-            said.append(
-                "The run is partial: it was stopped before its end. `heaparena run --resume` completes it."
-            )
-        return said
+    def sample_count(self) -> int:
+        return sum(len(blocks) for one in self.passes.values() for blocks in one.good.values())

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from results import stats, words
-from results.analysis import Analysis, Metric
+from results.analysis import Analysis
+from results.metrics import Metric
 from results.stats import Estimate
 
 MACHINE_KEYS = ("cpu", "cores", "kernel", "libc", "thp", "governor")
@@ -39,6 +40,11 @@ class Comparison:
     @property
     def regressions(self) -> list[Line]:
         return [line for line in self.lines if line.verdict == WORSE]
+
+    @property
+    def decided(self) -> bool:
+        """Whether there are samples enough to say anything."""
+        return any(line.verdict != stats.TOO_FEW for line in self.lines)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -74,11 +80,10 @@ class Comparison:
             else f"No regression: none of {len(self.lines)} comparisons has {beyond}."
         )
         said += [f"Failed in NEW only: {row} / {name}." for row, name in self.newly_failed]
-        few = min((line.estimate.count for line in self.lines), default=0)
-        if self.lines and few < stats.LEAST_BLOCKS:
+        few = sum(line.verdict == stats.TOO_FEW for line in self.lines)
+        if few:
             said.append(
-                f"Some cells have only {few} samples: their intervals are too narrow for what they promise; "
-                f"use at least {stats.LEAST_BLOCKS}, better 15."
+                f"{few} of them have fewer than {stats.LEAST_BLOCKS} samples, so nothing is claimed of them."
             )
         if self.only_in_one:
             said.append(f"Not compared, in one file only: {', '.join(self.only_in_one)}.")
@@ -155,23 +160,39 @@ def compare(base: Analysis, new: Analysis, metrics: Sequence[Metric], threshold:
     names = base.contenders or base.named("bound")
     for row in base.rows:
         for name in names:
-            if (row, name) in new.bad and (row, name) not in base.bad:
+            if _newly_failed(base, new, row, name):
                 found.newly_failed.append((row, name))
             for metric in metrics:
-                old, now = (list(side.values(metric, row, name).values()) for side in (base, new))
-                estimate = stats.unpaired_ratio(now, old)
-                if estimate is not None:
-                    found.lines.append(
-                        Line(
-                            row,
-                            name,
-                            metric,
-                            stats.median(old),
-                            stats.median(now),
-                            estimate,
-                            _verdict(estimate, threshold),
-                        )
-                    )
-    one, two = ({key for key in side.good if key[1] in side.contenders} for side in (base, new))
-    found.only_in_one = sorted(f"{row}/{name}" for row, name in one ^ two if (row, name) not in new.bad)
+                line = _line(base, new, row, name, metric, threshold)
+                if line is not None:
+                    found.lines.append(line)
+    one, two = (_cells(side, metrics) for side in (base, new))
+    found.only_in_one = sorted(
+        f"{row}/{name}" for row, name in one ^ two if not _newly_failed(base, new, row, name)
+    )
     return found
+
+
+def _newly_failed(base: Analysis, new: Analysis, row: str, name: str) -> bool:
+    """Whether the cell has failed samples in NEW, in a pass where it has none in BASE."""
+    return any(
+        (row, name) in one.bad and (row, name) not in base.of_pass(key).bad for key, one in new.passes.items()
+    )
+
+
+def _cells(side: Analysis, metrics: Sequence[Metric]) -> set[tuple[str, str]]:
+    sources = {metric.source for metric in metrics}
+    return {key for source in sources for key in side.of_pass(source).good if key[1] in side.contenders}
+
+
+def _line(
+    base: Analysis, new: Analysis, row: str, name: str, metric: Metric, threshold: float
+) -> Line | None:
+    """One cell in one metric; None if a file lacks it."""
+    old, now = (list(side.values(metric, row, name).values()) for side in (base, new))
+    estimate = stats.unpaired_ratio(now, old)
+    if estimate is None:
+        return None
+    few = estimate.count < stats.LEAST_BLOCKS and not metric.counted
+    verdict = stats.TOO_FEW if few else _verdict(estimate, threshold)
+    return Line(row, name, metric, stats.median(old), stats.median(now), estimate, verdict)

@@ -9,6 +9,8 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 
+from results import store
+
 Json = dict[str, Any]
 Noise = Callable[[str, str, int], float]
 
@@ -109,6 +111,49 @@ def simulated(
                 memory = 2**21 * speed * chance.lognormal(0, spread / 10)
                 entries.append(entry(row, name, block, time, memory))
     return results(names, [row.partition("/")[0] for row in rows], entries)
+
+
+def with_passes(data: Json) -> Json:
+    """Adds a latency and a timeline sample to each cell, and a second thread count to rows of two threads."""
+    added = []
+    for one in data["benchmarks"]:
+        row, name = store.row_of(one), one["allocator"]
+        if row.endswith("/threads:2"):
+            single = f"{row[:-1]}1/{name}"
+            added.append({**one, "name": single, "run_name": single})
+        if one["block"] or one.get("error_occurred"):
+            continue
+        for source, make in (("latency", _latency), ("timeline", _timeline)):
+            run = f"{row}/{name}/pass:{source}"
+            added.append(
+                {**one, "name": run, "run_name": run, "pass": source, **make(one["real_time"] / 100)}
+            )
+    data["benchmarks"] += added
+    return data
+
+
+def _latency(speed: float) -> Json:
+    histogram = [[10.0 * speed * 1.2**step, int(1e6 * 0.7**step) + 1] for step in range(60)]
+    call = {"count": sum(count for _, count in histogram), "histogram": histogram}
+    return {
+        "latency_malloc_p50_ns": 20 * speed,
+        "latency_malloc_p999_ns": 900 * speed,
+        "latency_malloc_max_ns": 4e6,
+        "detail": {"latency": {"unit": "ns", "overhead_ns": 9, "calls": {"malloc": call, "free": call}}},
+    }
+
+
+def _timeline(speed: float) -> Json:
+    points = [[5.0 * step, speed * step * 1e6, step * 9e5] for step in range(100)]
+    after = [[500.0 + ms, speed * 4e7] for ms in (100, 1000, 5000)]
+    detail = {"fields": ["ms", "rss", "live"], "points": points, "free_at_ms": 500.0, "after_free": after}
+    return {
+        "rss_start_bytes": 5e6,
+        "rss_after_free_1s_bytes": speed * 4e7,
+        "internal_fragmentation": 1.1,
+        "external_fragmentation": 1.05,
+        "detail": {"timeline": detail},
+    }
 
 
 @pytest.fixture

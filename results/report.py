@@ -1,4 +1,4 @@
-"""Writes the reports: one self-contained HTML page and the same content as Markdown."""
+"""Writes the reports: one self-contained HTML page, the same as Markdown, its figures as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any, Sequence
 import jinja2
 import markupsafe
 
-from results import store, view, words
-from results.analysis import METRICS, Analysis
+from results import blind, curves, export, store, view, words
+from results.analysis import Analysis
 
+SCRIPTS = ("report.js", "curves.js")
 TEMPLATES = Path(__file__).with_name("templates")
 DEBIAN_PLOTLY = Path("/usr/share/python3-plotly/plotly.js")
 
@@ -62,11 +63,8 @@ def _script_json(data: Any) -> str:
 def _common(analysis: Analysis, baseline: str) -> dict[str, Any]:
     """What both templates need."""
     ours = analysis.ours
-    spots: dict[str, None] = {}
-    for metric in METRICS.values():
-        spots.update(dict.fromkeys(analysis.blind_spots(metric, baseline)))
     floors = [
-        (metric.title, floor) for metric in METRICS.values() if (floor := analysis.overall_floor(metric))
+        (metric.title, floor) for metric in analysis.metrics if (floor := analysis.overall_floor(metric))
     ]
     return {
         "analysis": analysis,
@@ -74,18 +72,23 @@ def _common(analysis: Analysis, baseline: str) -> dict[str, Any]:
         "context": analysis.data["context"],
         "baseline": baseline,
         "words": words,
-        "metrics": list(METRICS.values()),
-        "sentences": [words.leader_sentence(analysis, metric, baseline) for metric in METRICS.values()],
+        "metrics": analysis.metrics,
+        "notes": [metric.note for metric in analysis.metrics if metric.note],
+        "sentences": [words.leader_sentence(analysis, metric, baseline) for metric in analysis.metrics],
         "failed_sentence": words.failed_sentence(analysis),
         "failures": analysis.failures(),
         "leaders": view.leaders(analysis, baseline),
         "limits": view.limits(analysis),
-        "blind_spots": list(spots),
+        "blind_spots": blind.spots(analysis, baseline),
         "floors": floors,
         "machine": view.machine(analysis),
         "reproduce": view.reproduce(analysis),
         "workloads": view.workloads(analysis),
-        "headings": view.headings(),
+        "headings": view.headings(analysis),
+        "fragmentation": curves.fragmentation(analysis),
+        "latencies": curves.latency_table(analysis),
+        "drains": curves.drain_table(analysis),
+        "scaling": curves.scaling_table(analysis),
     }
 
 
@@ -93,17 +96,17 @@ def html(analysis: Analysis, baseline: str | None = None) -> str:
     """The page as one string: styles, script, data and plot library inside."""
     chosen = analysis.baseline(baseline)
     common = _common(analysis, chosen)
-    heats = {metric.key: view.heat(analysis, metric, chosen) for metric in METRICS.values()}
+    heats = {metric.key: view.heat(analysis, metric, chosen) for metric in analysis.metrics}
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
             **common,
             heats=heats,
-            data=_script_json(view.page_data(analysis, chosen)),
+            data=_script_json({**view.page_data(analysis, chosen), "curves": curves.page_data(analysis)}),
             plotly=_plotly_packed(),
             style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
-            script=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
+            script="".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS),
         )
     )
 
@@ -111,7 +114,7 @@ def html(analysis: Analysis, baseline: str | None = None) -> str:
 def markdown(analysis: Analysis, baseline: str | None = None) -> str:
     chosen = analysis.baseline(baseline)
     tables = []
-    for metric in METRICS.values():
+    for metric in analysis.metrics:
         cells = analysis.comparison(metric, chosen)
         names = [*analysis.contenders, *analysis.named("bound")]
         lines = [[row, *(words.cell(cells[row, name]) for name in names)] for row in analysis.rows]
@@ -120,8 +123,8 @@ def markdown(analysis: Analysis, baseline: str | None = None) -> str:
 
 
 def write(analysis: Analysis, out: Path, formats: Sequence[str], baseline: str | None = None) -> list[Path]:
-    """Writes report.html and/or report.md into `out`; returns their paths."""
-    makers = {"html": html, "md": markdown}
+    """Writes report.FORMAT of these formats into `out`; returns their paths."""
+    makers = {"html": html, "md": markdown, "csv": export.csv_text, "json": export.json_text}
     written = []
     for name in formats:
         path = out / f"report.{name}"

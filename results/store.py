@@ -88,6 +88,12 @@ def load(path: str | Path) -> Json:
     return validate(data, str(file))
 
 
+def row_of(entry: Json) -> str:
+    """The row of an entry: its name without pass and allocator."""
+    row: str = entry["run_name"]
+    return row.removesuffix(f"/pass:{entry.get('pass')}").removesuffix("/" + entry["allocator"])
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Writes beside `path` and renames, so that a reader sees the old file or the new one, never a part."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

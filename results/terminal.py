@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from results import words
-from results.analysis import METRICS, Analysis, Cell, Metric
+from results import blind, words
+from results.analysis import Analysis, Cell
+from results.metrics import Metric
 from results.stats import FASTER, SLOWER
 
 STYLES = {FASTER: "cyan", SLOWER: "dark_orange", words.FAILED: "bold red"}
@@ -17,11 +18,11 @@ COLUMN = 23  # characters that one workload takes
 def show(analysis: Analysis, console: Console, baseline: str | None = None) -> None:
     """Everything a decision needs, in the order of the HTML report."""
     reference = analysis.baseline(baseline)
-    for metric in METRICS.values():
+    for metric in analysis.metrics:
         _matrix(analysis, metric, reference, console)
     _overall(analysis, reference, console)
     console.print(words.LEGEND, style="dim", highlight=False)
-    for metric in METRICS.values():
+    for metric in analysis.metrics:
         console.print(words.leader_sentence(analysis, metric, reference), highlight=False)
     _remarks(analysis, reference, console)
 
@@ -34,13 +35,9 @@ def _matrix(analysis: Analysis, metric: Metric, baseline: str, console: Console)
     for start in range(0, len(analysis.rows), fit):
         end = start + fit
         rows = analysis.rows[start:end]
-        table = Table(
-            title=f"{metric.title}, ratio to {baseline} (less is better)",
-            title_justify="left",
-            box=None,
-            pad_edge=False,
-            header_style="bold",
-        )
+        title = Text(f"{metric.title}, ratio to {baseline} (less is better)", style="italic")
+        console.print(title)
+        table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("")
         for row in rows:
             table.add_column(row, justify="right", overflow="fold")
@@ -66,7 +63,7 @@ def _overall(analysis: Analysis, baseline: str, console: Console) -> None:
         header_style="bold",
     )
     table.add_column("allocator")
-    metrics = list(METRICS.values())
+    metrics = analysis.metrics
     for metric in metrics:
         table.add_column(metric.title.lower(), justify="right")
         table.add_column("best in", justify="right")
@@ -100,10 +97,7 @@ def _remarks(analysis: Analysis, baseline: str, console: Console) -> None:
             highlight=False,
             markup=False,
         )
-    said: dict[str, None] = {}
-    for metric in METRICS.values():
-        said.update(dict.fromkeys(analysis.blind_spots(metric, baseline)))
-    for line in said:
+    for line in blind.spots(analysis, baseline):
         console.print(line, style="yellow", highlight=False)
     for warning in analysis.ours["warnings"]:
         console.print(

@@ -10,8 +10,9 @@ import math
 
 import pytest
 
-from results import compare, stats, words
-from results.analysis import METRICS, Analysis
+from results import blind, compare, stats, words
+from results.analysis import Analysis
+from results.metrics import METRICS
 from results.conftest import Json, entry, failed, simulated
 from results.store import BadResults
 
@@ -83,7 +84,7 @@ def test_too_few_samples_are_said() -> None:
     analysis = Analysis(simulated({"system": 1.0, "fast": 0.5}, ["churn"], 3))
     assert analysis.comparison(TIME, "system")["churn", "fast"].verdict == stats.TOO_FEW
     assert "too few samples" in words.leader_sentence(analysis, TIME, "system")
-    assert any("only 3 blocks" in line for line in analysis.blind_spots(TIME, "system"))
+    assert any("only 3 blocks" in line for line in blind.spots(analysis, "system"))
 
 
 def test_compare_finds_what_got_worse(known: Json) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from results import report
 from results.analysis import Analysis
-from results.conftest import Json, failed, simulated
+from results.conftest import Json, failed, simulated, with_passes
 
 selenium = pytest.importorskip(
     "selenium", reason="python3-selenium is not installed; scripts/setup installs it"
@@ -52,7 +52,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = simulated(SPEEDS, ROWS, 7, bounds=("null",))
     data["benchmarks"].append(failed(ROWS[0], "slow", 8, "killed by SIGSEGV\n" + "x" * 300))
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(report.html(Analysis(data)), encoding="utf-8")
+    path.write_text(report.html(Analysis(with_passes(data))), encoding="utf-8")
     return path
 
 
@@ -64,6 +64,7 @@ def open_page(browser: Any, page: Path, width: int, dark: bool = False) -> None:
     browser.get(page.as_uri())
     for _ in range(200):
         if browser.execute_script("return document.documentElement.dataset.plot === 'ready'"):
+            browser.execute_script("document.documentElement.style.scrollBehavior = 'auto'")
             return
         time.sleep(0.05)
     raise AssertionError("the plot did not appear")
@@ -146,11 +147,25 @@ def test_every_plot_and_strip_has_a_text(browser: Any, page: Path) -> None:
     )
 
 
-def test_printing_shows_both_metrics(browser: Any, page: Path, known: Json) -> None:
+@pytest.mark.parametrize("width", [1280, 390])
+def test_curves_are_drawn(browser: Any, page: Path, width: int) -> None:
+    open_page(browser, page, width)
+    lines = "return document.querySelectorAll('#%s-plot .scatterlayer .trace').length"
+    for plot, least in (("latency", 5), ("timeline", 6), ("scaling", 5)):
+        assert browser.execute_script(lines % plot) >= least, plot
+    call: Any = Select(browser.find_element(By.ID, "latency-call"))
+    assert {option.text for option in call.options} == {"malloc", "free"}
+    call.select_by_value("free")
+    titles = "return document.querySelector('#latency-plot .xtitle').textContent"
+    assert "one free" in browser.execute_script(titles)
+    assert browser.get_log("browser") == []
+
+
+def test_printing_shows_every_metric(browser: Any, page: Path, known: Json) -> None:
     open_page(browser, page, 1280)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
         blocks = browser.find_elements(By.CSS_SELECTOR, ".heat-block")
-        assert [block.is_displayed() for block in blocks] == [True, True]
+        assert [block.is_displayed() for block in blocks] == [True, True, True]
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

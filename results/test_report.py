@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 import time
 from pathlib import Path
 
 import pytest
 
-from results import report, terminal
+from results import blind, curves, export, report, terminal, view
 from results.analysis import Analysis
-from results.conftest import Json, allocator, failed, results, simulated
+from results.conftest import Json, allocator, failed, results, simulated, with_passes
 from results.store import BadResults
 from rich.console import Console
 
@@ -29,6 +32,62 @@ def test_html_is_self_contained_and_complete(known: Json) -> None:
     ):
         assert words in page
     assert len(page) < 4 << 20
+
+
+def test_nobody_is_said_to_lead_where_samples_are_few(known: Json) -> None:
+    few = simulated({"system": 1.0, "fast": 0.5}, ["churn"], 3)
+    page = report.html(Analysis(few))
+    assert "too few samples to say who leads; lowest here: fast, 0.5" in page
+    assert 'lead-tag">' not in page
+    assert 'lead-tag">leads' in report.html(Analysis(known))
+    assert not any(line["leads"] for line in json.loads(export.json_text(Analysis(few)))["overall"]["time"])
+
+
+def test_further_passes_are_in_page_and_markdown(known: Json) -> None:
+    analysis = Analysis(with_passes(known))
+    page, text = report.html(analysis), report.markdown(analysis)
+    for words in ("Tail latency", "Memory over time", "Fragmentation", "4.00 ms"):
+        assert words in page
+    for words in (
+        "## Tail latency",
+        "p99.9",
+        "## Threads: larson",
+        "after 1 s",
+        "Tail latency: Some cells have",
+    ):
+        assert words in text
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(line.count("|") >= 4 for line in table)
+
+
+def test_one_latency_sample_shows_no_interval() -> None:
+    analysis = Analysis(with_passes(simulated({"system": 1.0, "fast": 0.5}, ["churn"], 7)))
+    (line,) = [line for line in view.leaders(analysis, "system") if line["name"] == "fast"]
+    assert "[" in line["columns"][0]["text"] and "[" not in line["columns"][2]["text"]
+
+
+def test_exceedance_falls_to_the_worst_call() -> None:
+    points = curves.exceedance([[10, 90], [20, 9], [1000, 1]])
+    assert points == [[10, 0.1], [20, 0.01], [1000, 0.01]]
+    assert curves.exceedance([]) == []
+
+
+def test_csv_has_a_line_per_cell_and_metric(known: Json) -> None:
+    lines = list(csv.DictReader(io.StringIO(export.csv_text(Analysis(known)))))
+    found = [line for line in lines if line["allocator"] == "fast" and line["metric"] == "time"]
+    assert [(line["workload"], line["ratio"][:3], line["verdict"]) for line in found] == [
+        ("churn", "0.5", "less time"),
+        ("larson/threads:2", "0.8", "less time"),
+    ]
+    known["context"]["heaparena"]["allocators"]["=1+1"] = allocator("evil")
+    known["benchmarks"].append({**known["benchmarks"][0], "allocator": "=1+1"})
+    assert "'=1+1" in export.csv_text(Analysis(known))
+
+
+def test_what_a_quick_run_cannot_tell(known: Json) -> None:
+    known["context"]["heaparena"].update(profile="quick", workloads_left_out=["tree", "lru"])
+    said = "\n".join(blind.spots(Analysis(known), "system"))
+    assert "left out 2 (tree, lru)" in said and "Not measured: tail latency" in said
 
 
 def test_markdown_has_every_cell(known: Json) -> None:

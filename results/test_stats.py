@@ -9,7 +9,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 from results import stats
-from results.analysis import METRICS, Analysis
+from results.analysis import Analysis
+from results.metrics import METRICS
 from results.conftest import simulated
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import Any
 
 from results import stats, words
-from results.analysis import BOUND, METRICS, Analysis, Metric
+from results.analysis import BOUND, Analysis
+from results.metrics import METRICS, Metric
 
 Json = dict[str, Any]
 
@@ -41,7 +43,7 @@ def page_data(analysis: Analysis, baseline: str) -> Json:
     with_samples = [
         name for name in analysis.contenders if any((row, name) in analysis.good for row in analysis.rows)
     ]
-    total = len(analysis.rows) * len(names) * len(METRICS) * len(with_samples)
+    total = len(analysis.rows) * len(names) * len(analysis.metrics) * len(with_samples)
     bases = with_samples if total <= MOST_RATIOS else []
     bases = bases if baseline in bases else [baseline, *bases]
     data: Json = {
@@ -52,7 +54,7 @@ def page_data(analysis: Analysis, baseline: str) -> Json:
         "baseline": baseline,
         "metrics": {},
     }
-    for metric in METRICS.values():
+    for metric in analysis.metrics:
         entry: Json = {
             "title": metric.title,
             "unit": metric.unit,
@@ -61,6 +63,7 @@ def page_data(analysis: Analysis, baseline: str) -> Json:
             "ratios": {},
             "overall": {},
         }
+        samples = analysis.least_blocks(metric)
         for base in bases:
             cells = analysis.comparison(metric, base)
             entry["ratios"][base] = [
@@ -68,7 +71,10 @@ def page_data(analysis: Analysis, baseline: str) -> Json:
                 for row in analysis.rows
             ]
             lines = {line.allocator: line for line in analysis.overall(metric, base)}
-            entry["overall"][base] = [_packed(lines[name].estimate) for name in names]
+            overall = [lines[name].estimate for name in names]
+            entry["overall"][base] = [
+                _packed(replace(one, count=samples) if one else None) for one in overall
+            ]
         cells = analysis.comparison(metric, baseline)
         entry["medians"] = [[_median(cells[row, name].median) for name in names] for row in analysis.rows]
         data["metrics"][metric.key] = entry
@@ -83,24 +89,25 @@ def leaders(analysis: Analysis, baseline: str) -> list[Json]:
     """The table under the first paragraph: one line per contender."""
     by_metric = {
         metric.key: {line.allocator: line for line in analysis.overall(metric, baseline)}
-        for metric in METRICS.values()
+        for metric in analysis.metrics
     }
-    best = {metric.key: words.best_rows(analysis, metric, baseline) for metric in METRICS.values()}
-    first = next(iter(METRICS.values()))
-    ahead = {metric.key: words.together(analysis, metric, baseline)[0] for metric in METRICS.values()}
+    best = {metric.key: words.best_rows(analysis, metric, baseline) for metric in analysis.metrics}
+    first = analysis.metrics[0]
+    ahead = {metric.key: words.together(analysis, metric, baseline)[0] for metric in analysis.metrics}
     table = []
     for line in analysis.overall(first, baseline):
         name = line.allocator
         if name not in analysis.contenders:
             continue
         columns = []
-        for metric in METRICS.values():
+        for metric in analysis.metrics:
             own = by_metric[metric.key][name]
             columns.append(
                 {
                     "text": words.overall(own),
                     "ratio": own.estimate.ratio if own.estimate else None,
                     "leads": name in ahead[metric.key],
+                    "tested": own.samples >= stats.LEAST_BLOCKS,
                     "better": own.better,
                     "worse": own.worse,
                     "best": best[metric.key][name],
@@ -149,7 +156,7 @@ def limits(analysis: Analysis) -> Json:
     bounds = [
         name for name in analysis.named(BOUND) if any((row, name) in analysis.good for row in analysis.rows)
     ]
-    table = []
+    table, samples = [], analysis.least_blocks()
     for name in analysis.contenders:
         distances = [analysis.against(METRICS["time"], name, bound) for bound in bounds]
         live = [
@@ -161,7 +168,13 @@ def limits(analysis: Analysis) -> Json:
             for row in analysis.rows
         ]
         waste = stats.geometric_mean([stats.logarithms(row) for row in live])
-        table.append({"name": name, "distances": [_line(one) for one in distances], "memory": _line(waste)})
+        table.append(
+            {
+                "name": name,
+                "distances": [_line(one, samples) for one in distances],
+                "memory": _line(waste, samples),
+            }
+        )
     return {"bounds": bounds, "headings": [f"time over {name}" for name in bounds], "table": table}
 
 
@@ -170,8 +183,8 @@ def _over_live(entry: Json) -> float | None:
     return entry["memory_bytes"] / live if live > 0 and entry["memory_bytes"] > 0 else None
 
 
-def _line(estimate: stats.Estimate | None) -> str:
-    return f"{words.ratio(estimate.ratio)} {words.interval(estimate)}" if estimate else "-"
+def _line(estimate: stats.Estimate | None, samples: int) -> str:
+    return f"{words.ratio(estimate.ratio)} {words.interval(estimate, samples)}".rstrip() if estimate else "-"
 
 
 COUNTERS = (
@@ -194,7 +207,7 @@ def workloads(analysis: Analysis) -> list[Json]:
         names = [
             name for name in analysis.kinds if (row, name) in analysis.good or (row, name) in analysis.bad
         ]
-        floors = {metric.title: analysis.floor(metric, row) for metric in METRICS.values()}
+        floors = {metric.title: analysis.floor(metric, row) for metric in analysis.metrics}
         sections.append(
             {
                 "row": row,
@@ -204,7 +217,7 @@ def workloads(analysis: Analysis) -> list[Json]:
                 "floors": [
                     f"{title.lower()} {(floor - 1) * 100:.1f} %" for title, floor in floors.items() if floor
                 ],
-                "strips": [_strip(analysis, metric, row, names) for metric in METRICS.values()]
+                "strips": [_strip(analysis, metric, row, names) for metric in analysis.metrics]
                 if dots
                 else [],
                 "counters": [_counters(analysis, row, name) for name in names],
@@ -251,7 +264,7 @@ def _strip(analysis: Analysis, metric: Metric, row: str, names: list[str]) -> Js
 def _counters(analysis: Analysis, row: str, name: str) -> Json:
     entries = list(analysis.good.get((row, name), {}).values())
     columns = []
-    for metric in METRICS.values():
+    for metric in analysis.metrics:
         values = list(analysis.values(metric, row, name).values())
         columns.append(
             f"{words.number(stats.median(values))} ({words.number(min(values))}–{words.number(max(values))})"
@@ -270,10 +283,25 @@ def _counters(analysis: Analysis, row: str, name: str) -> Json:
     }
 
 
-def headings() -> list[str]:
-    return [f"{metric.title.lower()}, {metric.unit} (range)" for metric in METRICS.values()] + [
+def headings(analysis: Analysis) -> list[str]:
+    return [f"{metric.title.lower()}, {metric.unit} (range)" for metric in analysis.metrics] + [
         title for _, title, _ in COUNTERS
     ]
+
+
+FURTHER_FACTS = (
+    ("frequency_range", "frequency range"),
+    ("turbo", "turbo"),
+    ("smt", "hyper-threading"),
+    ("thp_defrag", "huge page compaction"),
+    ("overcommit", "memory overcommit"),
+    ("cpu_limit", "CPU limit of the container"),
+    ("memory_limit", "memory limit of the container"),
+    ("isolated_cpus", "isolated CPUs"),
+    ("clock", "clock"),
+    ("microcode", "microcode"),
+    ("worker_build_id", "build id of the worker"),
+)
 
 
 def machine(analysis: Analysis) -> list[tuple[str, str]]:
@@ -292,7 +320,10 @@ def machine(analysis: Analysis) -> list[tuple[str, str]]:
         ("frequency governor", facts.get("governor", "unknown")),
         ("NUMA nodes", str(facts.get("numa_nodes", 1))),
         ("address randomisation", facts.get("aslr", "unknown")),
+        *((label, str(facts[key])) for key, label in FURTHER_FACTS if facts.get(key) not in (None, "")),
     ]
+    if analysis.ours.get("cpus"):
+        lines.append(("measured on CPUs", ", ".join(map(str, analysis.ours["cpus"]))))
     if "before" in load:
         lines.append(("load before", f"{load['before']['load_avg'][0]:.2f}"))
     if "after" in load:

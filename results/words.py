@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from results import stats
-from results.analysis import Analysis, Cell, Metric, Overall
+from results.analysis import Analysis, Cell, Overall
+from results.metrics import Metric
 from results.stats import Estimate
 
 FAILED = "failed"
@@ -21,7 +22,11 @@ def ratio(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def interval(estimate: Estimate) -> str:
+def interval(estimate: Estimate, samples: int | None = None) -> str:
+    """The 95 % interval; nothing for a single sample, which has none. `samples` is for estimates whose own
+    count is that of workloads."""
+    if (estimate.count if samples is None else samples) < 2:
+        return ""
     return f"[{ratio(estimate.low)}, {ratio(estimate.high)}]"
 
 
@@ -34,17 +39,19 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
-def cell(entry: Cell, brackets: bool = True) -> str:
+def cell(entry: Cell) -> str:
     """A cell of a ratio table: 0.87 [0.85, 0.90] and a mark."""
     if entry.estimate is None:
         return MARKS[FAILED] + " failed" if entry.failed else "-"
-    text = ratio(entry.estimate.ratio) + (f" {interval(entry.estimate)}" if brackets else "")
+    text = f"{ratio(entry.estimate.ratio)} {interval(entry.estimate)}".rstrip()
     mark = MARKS.get(entry.verdict)
     return f"{text} {mark}" if mark else text
 
 
 def overall(line: Overall) -> str:
-    return f"{ratio(line.estimate.ratio)} {interval(line.estimate)}" if line.estimate else "-"
+    if line.estimate is None:
+        return "-"
+    return f"{ratio(line.estimate.ratio)} {interval(line.estimate, line.samples)}".rstrip()
 
 
 def verdict(said: str, metric: Metric) -> str:
@@ -76,7 +83,10 @@ def listed(names: list[str]) -> str:
 
 
 def together(analysis: Analysis, metric: Metric, baseline: str) -> tuple[list[str], str, Estimate | None]:
-    """The leaders: the first over all rows and everybody who cannot be told from it. The next. First/next."""
+    """The leaders: the first over all rows and everybody who cannot be told from it. The next. First/next.
+    Nobody where there are too few samples or contenders to say so."""
+    if len(analysis.contenders) < 2 or analysis.too_few(metric):
+        return [], "", None
     ranked = [
         line
         for line in analysis.overall(metric, baseline)
@@ -99,17 +109,32 @@ def together(analysis: Analysis, metric: Metric, baseline: str) -> tuple[list[st
     return leaders, following, gap
 
 
+def _lowest(analysis: Analysis, metric: Metric, baseline: str) -> str:
+    """Who had the least, as an observation: "; lowest here: mimalloc, 0.71 times that of system"."""
+    for line in analysis.overall(metric, baseline):
+        if (
+            line.allocator in analysis.contenders
+            and line.estimate
+            and line.rows == line.of
+            and not line.failed
+        ):
+            if line.allocator == baseline:
+                return f"; lowest here: {baseline}"
+            return f"; lowest here: {line.allocator}, {ratio(line.estimate.ratio)} times that of {baseline}"
+    return ""
+
+
 def leader_sentence(analysis: Analysis, metric: Metric, baseline: str) -> str:
     """Who leads in one metric, by how much, how sure; or that it cannot be said."""
     title = metric.title
     if len(analysis.contenders) < 2:
         return f"{title}: only one contender, so there is nothing to lead."
-    if analysis.least_blocks() < stats.LEAST_BLOCKS:
-        return f"{title}: too few samples to say who leads."
+    if analysis.too_few(metric):
+        return f"{title}: too few samples to say who leads{_lowest(analysis, metric, baseline)}."
     leaders, following, gap = together(analysis, metric, baseline)
     if not leaders:
         return f"{title}: no contender finished every workload, so nobody leads overall."
-    count = len(analysis.rows)
+    count = len(analysis.rows_of(metric))
     where = f"over {count} workloads" if count > 1 else "in the one workload"
     lines = {line.allocator: line for line in analysis.overall(metric, baseline)}
     if len(leaders) > 1:
@@ -120,11 +145,14 @@ def leader_sentence(analysis: Analysis, metric: Metric, baseline: str) -> str:
             f"({span} times the {title.lower()} of {baseline})."
         )
     said = [f"{title}: {leaders[0]} leads {where}"]
-    mine = lines[leaders[0]].estimate
-    if leaders[0] != baseline and mine:
-        said.append(f", {change(mine.ratio, metric, baseline)} ({percent_range(mine)})")
+    first = lines[leaders[0]]
+    several = first.samples > 1  # one sample, of a counted metric, has no interval
+    if leaders[0] != baseline and first.estimate:
+        said.append(f", {change(first.estimate.ratio, metric, baseline)}")
+        said.append(f" ({percent_range(first.estimate)})" if several else "")
     if gap and following != baseline:
-        said.append(f"; {change(gap.ratio, metric, 'the next, ' + following)} ({percent_range(gap)})")
+        said.append(f"; {change(gap.ratio, metric, 'the next, ' + following)}")
+        said.append(f" ({percent_range(gap)})" if several else "")
     return "".join(said) + "."
 
 
@@ -142,9 +170,9 @@ def best_rows(analysis: Analysis, metric: Metric, baseline: str) -> dict[str, in
 
 
 def failed_sentence(analysis: Analysis) -> str | None:
-    failed = sorted({allocator for _, allocator in analysis.bad})
+    failed = sorted({name for one in analysis.passes.values() for _, name in one.bad})
     if not failed:
         return None
-    count = sum(len(entries) for entries in analysis.bad.values())
+    count = analysis.failed_count()
     samples = "1 sample" if count == 1 else f"{count} samples"
     return f"{samples} failed ({listed(failed)}); a contender with failures is not ranked."

@@ -9,7 +9,7 @@
   const MARKS = { l: "▼", m: "▲", f: "✗" };
 
   const format = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
-  const range = (packed) => `[${format(packed[1])}, ${format(packed[2])}]`;
+  const range = (packed) => (packed[3] > 1 ? `[${format(packed[1])}, ${format(packed[2])}]` : ""); // one sample has none
   const verdict = (code, metric) =>
     ({ l: metric.less, m: metric.more, f: "failed", t: "too few samples", n: "no difference shown" })[code];
 
@@ -208,6 +208,7 @@
     one("#scatter .needs-script").hidden = false;
     draw();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+    document.dispatchEvent(new Event("plotly"));
     document.documentElement.dataset.plot = "ready";
   }
 

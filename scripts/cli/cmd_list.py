@@ -8,15 +8,18 @@ import os
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli import screen, worker
-from cli.errors import EXIT_GOOD, UserError
+from cli.errors import EXIT_GOOD, UserError, unknown
+from cli.profiles import PROFILES
 
 Json = dict[str, Any]
 
 EXAMPLES = """examples:
   heaparena list
+  heaparena list workloads --explain churn
   heaparena list --json | jq -r '.allocators[] | select(.available) | .name'"""
 
 
@@ -27,6 +30,10 @@ def add(commands: Any) -> None:
         epilog=EXAMPLES,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", nargs="?", choices=("allocators", "workloads"), help="only these")
+    parser.add_argument(
+        "--explain", metavar="W", help="what a workload does, what it shows, and its parameters"
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(handle=handle)
@@ -56,9 +63,8 @@ def _allocator(entry: Json) -> Json:
     }
 
 
-def gather() -> Json:
-    known = worker.catalogue()
-    workloads = [
+def _workloads(known: Json) -> list[Json]:
+    return [
         {
             "name": entry["name"],
             "summary": entry["summary"],
@@ -68,18 +74,13 @@ def gather() -> Json:
         }
         for entry in known["workloads"]
     ]
-    return {
-        "allocators": [_allocator(entry) for entry in known["allocators"]],
-        "workloads": workloads,
-        "collectors": [],
-    }
 
 
-def _show(found: Json, console: Console) -> None:
+def _show_allocators(found: list[Json], console: Console) -> None:
     table = Table(title="Allocators", title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "version", "what it is", "library, or why it is missing"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "name")
-    for entry in found["allocators"]:
+    for entry in found:
         place = entry["library"] or "linked into the worker"
         if entry["available"]:
             table.add_row(entry["name"], entry["version"], entry["summary"], place)
@@ -89,23 +90,71 @@ def _show(found: Json, console: Console) -> None:
                 f"[dim]{entry['name']}[/]", "-", entry["summary"], f"[yellow]{entry['why_not']}{package}[/]"
             )
     console.print(table)
-    console.print()
+
+
+def _show_workloads(found: list[Json], console: Console) -> None:
     table = Table(title="Workloads", title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "what it does", "parameters (default)"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "name")
-    for entry in found["workloads"]:
+    for entry in found:
         parameters = ", ".join(
             f"{item['name']} ({item['default']})" if item.get("default") else item["name"]
             for item in entry["parameters"]
         )
         table.add_row(entry["name"], entry["summary"], parameters or "-")
     console.print(table)
+    console.print("More on one: heaparena list workloads --explain NAME", style="dim", highlight=False)
+
+
+def _explain(entry: Json, console: Console) -> None:
+    profiles = [name for name, one in PROFILES.items() if entry["name"] in one.names([entry])]
+    console.print(f"[bold]{escape(entry['name'])}[/]: {escape(entry['summary'])}\n", highlight=False)
+    if entry["explain"]:
+        console.print(entry["explain"] + "\n", markup=False, highlight=False, width=min(100, console.width))
+    console.print(
+        f"Threads: {'as many as asked for' if entry['scales'] else 'its own number'}. "
+        f"In profiles: {', '.join(profiles) or 'none'}.\n",
+        highlight=False,
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("parameter", "default", "from", "to", "what it is"):
+        table.add_column(heading, justify="right" if heading in ("from", "to") else "left")
+    for item in entry["parameters"]:
+        least, most = item.get("least", 0), item.get("most", 0)
+        limits = (f"{least}", f"{most}") if least or most else ("", "")
+        table.add_row(item["name"], str(item.get("default", "")), *limits, item.get("help", ""))
+    if entry["parameters"]:
+        console.print(table)
 
 
 def handle(arguments: argparse.Namespace) -> int:
-    found = gather()
+    console, known = screen.tables(), worker.catalogue()
+    workloads = _workloads(known)
+    if arguments.explain is not None:
+        return _handle_explain(arguments, workloads, console)
+    wants = (arguments.what,) if arguments.what else ("allocators", "workloads")
+    allocators = [_allocator(entry) for entry in known["allocators"]] if "allocators" in wants else []
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        found = {"allocators": allocators, "workloads": workloads, "collectors": []}
+        print(json.dumps({key: found[key] for key in (wants if arguments.what else found)}, indent=2))
+        return EXIT_GOOD
+    if "allocators" in wants:
+        _show_allocators(allocators, console)
+    if len(wants) > 1:
+        console.print()
+    if "workloads" in wants:
+        _show_workloads(workloads, console)
+    return EXIT_GOOD
+
+
+def _handle_explain(arguments: argparse.Namespace, workloads: list[Json], console: Console) -> int:
+    by_name = {entry["name"]: entry for entry in workloads}
+    if arguments.what == "allocators":
+        raise UserError("list: --explain explains workloads; `heaparena list allocators` says what those are")
+    if arguments.explain not in by_name:
+        raise unknown("workload in --explain", arguments.explain, by_name)
+    if arguments.json:
+        print(json.dumps(by_name[arguments.explain], indent=2))
     else:
-        _show(found, screen.tables())
+        _explain(by_name[arguments.explain], console)
     return EXIT_GOOD

@@ -24,6 +24,7 @@ Json = dict[str, Any]
 EXAMPLES = """examples:
   heaparena record -o server.hat -- ./server --port 8080     Ctrl-C stops the server and keeps the trace
   heaparena record -o build.hat -- clang++ -O2 -c big.cc
+  heaparena record -o busy.hat --window 60,10 -- ./server    the ten seconds after the first minute
   heaparena record -o script.hat -- env PYTHONMALLOC=malloc python3 script.py
 
 A statically linked program cannot be recorded: nothing can be preloaded into it. The exit status is 0 if the
@@ -37,10 +38,16 @@ def add(commands: Any) -> None:
         epilog=EXAMPLES,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="heaparena record [-h] -o FILE [--keep-spool] [--json] -- CMD...",
+        usage="heaparena record [-h] -o FILE [--window START,LENGTH] [--keep-spool] [--json] -- CMD...",
     )
     parser.add_argument(
         "-o", "--out", type=Path, required=True, metavar="FILE", help="the trace to write (.hat)"
+    )
+    parser.add_argument(
+        "--window",
+        type=window,
+        metavar="START,LENGTH",
+        help="keep only that part, in seconds; blocks that are live at its start are allocated there",
     )
     parser.add_argument(
         "--keep-spool", action="store_true", help="keep the recorder's raw files beside the trace"
@@ -54,6 +61,34 @@ def add(commands: Any) -> None:
         "command", nargs=argparse.REMAINDER, metavar="-- CMD...", help="the program and its arguments"
     )
     parser.set_defaults(handle=handle)
+
+
+def window(text: str) -> tuple[float, float]:
+    """(start, end) of "START,LENGTH" in seconds."""
+    start, comma, length = text.partition(",")
+    try:
+        found = float(start), float(start) + float(length)
+    except ValueError:
+        found = 0.0, 0.0
+    if not comma or not 0 <= found[0] < found[1] <= 1e9:
+        raise argparse.ArgumentTypeError(f"'{text}' is not START,LENGTH in seconds, such as 10,2.5")
+    return found
+
+
+def _cut(whole: Path, out: Path, part: tuple[float, float]) -> Json:
+    """Cuts the window out of the whole recording: only so is known what is live at its start."""
+    tool = str(build.program("heaparena-trace"))
+    span = f"{part[0]:.9f}:{part[1]:.9f}"
+    done = subprocess.run(
+        [tool, "cut", str(whole), "-o", str(out), "--seconds", span],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["heaparena-trace cut failed"]
+        raise UserError("record: --window: " + lines[-1].removeprefix("heaparena-trace: "))
+    return worker.trace_info(out)
 
 
 def _program(command: list[str]) -> Path:
@@ -142,7 +177,10 @@ def handle(arguments: argparse.Namespace) -> int:
             "kernel": facts["kernel"],
             "libc": facts["libc"],
         }
-        summary = worker.trace_collect(spool, arguments.out, meta)
+        whole = spool / "whole.hat" if arguments.window else arguments.out
+        summary = worker.trace_collect(spool, whole, meta)
+        if arguments.window:
+            summary = _cut(whole, arguments.out, arguments.window)
     finally:
         if not arguments.keep_spool:
             shutil.rmtree(spool, ignore_errors=True)

@@ -13,12 +13,13 @@ from cli.errors import EXIT_GOOD, UserError, unknown
 from results import report, store, terminal
 from results.analysis import Analysis
 
-FORMATS = ("html", "md", "terminal")
+FORMATS = ("html", "md", "csv", "json", "terminal")
+USUAL = ("html", "md", "terminal")
 
 EXAMPLES = """examples:
   heaparena report results/latest
   heaparena report results/latest --baseline mimalloc --format terminal
-  heaparena report results.json --format html,md --out /tmp/report"""
+  heaparena report results.json --format csv,json --out report"""
 
 
 def add(commands: Any) -> None:
@@ -32,14 +33,17 @@ def add(commands: Any) -> None:
     parser.add_argument("results", metavar="RESULTS.json|DIR")
     parser.add_argument("--baseline", metavar="NAME", help="what ratios refer to (default: that of the run)")
     parser.add_argument(
-        "--format", action="append", metavar="F,...", help="html, md, terminal (default: all)"
+        "--format",
+        action="append",
+        metavar="F,...",
+        help="html, md, csv, json, terminal (default: html,md,terminal)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: the folder of the result file")
     parser.set_defaults(handle=handle)
 
 
 def handle(arguments: argparse.Namespace) -> int:
-    formats = split_list(arguments.format) or list(FORMATS)
+    formats = split_list(arguments.format) or list(USUAL)
     for name in formats:
         if name not in FORMATS:
             raise unknown("report format", name, FORMATS)

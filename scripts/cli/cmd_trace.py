@@ -1,26 +1,125 @@
-"""heaparena trace: looks into traces."""
+"""heaparena trace: tells what traces hold, makes traces of logs and of parts of traces, and fits models."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli import worker
-from cli.errors import EXIT_GOOD, UserError
+from cli import build, worker
+from cli.errors import EXIT_GOOD, EXIT_USAGE, UserError
 
 Json = dict[str, Any]
 
 EXAMPLES = """examples:
-  heaparena trace info server.hat
-  heaparena trace info server.hat --json"""
+  heaparena trace info server.hat                         totals, sizes, lifetimes
+  heaparena trace stat server.hat --json                  distributions, reuse distance, each thread's part
+  heaparena trace cut server.hat -o start.hat --seconds 0:30
+  heaparena trace merge web.hat database.hat -o machine.hat
+  heaparena trace anonymize server.hat -o public.hat --round-sizes class
+  heaparena trace fit server.hat -o server.json --check   then: heaparena run --workloads model:server.json
+  heaparena trace import --from mtrace old.log -o old.hat"""
+
+TEXT_FORM = """the text form: one operation a line; after # a comment; ID is a number that tells a live block:
+  malloc ID SIZE            calloc ID SIZE (the product)     realloc ID SIZE [NEW-ID]     free ID
+  aligned_alloc ID ALIGNMENT SIZE       posix_memalign ID ALIGNMENT SIZE
+  free_sized ID SIZE [ALIGNMENT]        purge
+  failed malloc SIZE        failed calloc SIZE               failed realloc ID SIZE
+  thread N [NAME]           the operations that follow are thread N's; the file begins with thread 0
+  spawn N                   the thread starts thread N       join N      thread N has ended
+  exit                      the thread's last operation
+  time NS                   when the operations that follow happened, since the start
+  meta KEY: VALUE           kept with the trace, such as the command
+
+mtrace is what glibc writes to the file named by MALLOC_TRACE after mtrace() (glibc 2.34 and newer: with
+LD_PRELOAD=libc_malloc_debug.so). It has neither times nor threads."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """A command of heaparena-trace that is passed on as it is."""
+
+    name: str
+    help: str
+    description: str
+    output: str | None = "FILE"  # what -o names
+    several: bool = False
+    epilog: str = EXAMPLES
+
+
+ACTIONS = (
+    Action(
+        "stat",
+        "distributions, live bytes over time, each thread's part",
+        "Sizes, lifetimes (in operations and in time), live bytes over time, reuse distance, and a table of "
+        "threads. Reuse distance: operations between a free and the next allocation that its block could "
+        "serve (the same quarter of an octave, the newest free first).",
+        output=None,
+    ),
+    Action(
+        "cut",
+        "a part of a trace",
+        "Cuts by operations or by time. Blocks that are live at the start are allocated there, which is "
+        "marked in the trace; what the part does not free stays live.",
+    ),
+    Action(
+        "merge",
+        "several traces as one",
+        "Interleaves traces by time, as programs that ran side by side. Their processes stay apart unless "
+        "--one-process is given.",
+        several=True,
+    ),
+    Action(
+        "anonymize",
+        "without what gives its owner away",
+        "Drops the command, remarks, names, thread ids and the clock; sizes and times can be rounded. What "
+        "stays is who allocated and freed how much in which order: `fit` tells less.",
+    ),
+    Action(
+        "fit",
+        "a small statistical model of a trace",
+        "Makes a model file for the workload model:MODEL: sizes, lifetimes, live bytes over time, reallocs, "
+        "threads and who frees whose blocks, without the sequence itself. The largest blocks are listed one "
+        "by one. --check prints how like the trace the work made from it is; the exit status is 1 if not: "
+        "sizes within a KS distance of 0.02, peak of live bytes within 5 %, frees by other threads within 2 "
+        "points.",
+        output="MODEL",
+    ),
+    Action(
+        "import",
+        "a trace of another program's log",
+        "Makes a trace of what glibc's mtrace wrote, or of a text that a script wrote.",
+        epilog=TEXT_FORM,
+    ),
+)
+
+
+def _add(actions: Any, action: Action) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(
+        action.name,
+        help=action.help,
+        epilog=action.epilog,
+        description=action.description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    count: Any = "+" if action.several else 1
+    parser.add_argument("files", nargs=count, metavar="FILE", help="what is read; - is standard input")
+    if action.output:
+        parser.add_argument(
+            "-o", "--out", metavar=action.output, required=action.name != "fit", help="what is written"
+        )
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(handle=handle_tool)
+    return parser
 
 
 def add(commands: Any) -> None:
     parser = commands.add_parser(
         "trace",
-        help="look into traces",
+        help="look into traces, cut and merge them, fit models, import logs",
         epilog=EXAMPLES,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -36,6 +135,57 @@ def add(commands: Any) -> None:
     info.add_argument("file", type=Path, metavar="FILE")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(handle=handle_info)
+    own = {action.name: _add(actions, action) for action in ACTIONS}
+    window = own["cut"].add_mutually_exclusive_group(required=True)
+    window.add_argument("--operations", metavar="FROM:TO", help="numbers of operations, TO not included")
+    window.add_argument("--seconds", metavar="FROM:TO", help="time since the trace's start")
+    own["merge"].add_argument(
+        "--by-clock", action="store_true", help="as their clocks stood to each other, not all from one start"
+    )
+    own["merge"].add_argument("--one-process", action="store_true", help="all threads are one process's")
+    own["anonymize"].add_argument(
+        "--round-sizes", metavar="TO", help="class: up to four classes an octave; pow2: up to powers of two"
+    )
+    own["anonymize"].add_argument("--round-times", metavar="NS", help="down to multiples of so many ns")
+    own["fit"].add_argument("--check", action="store_true", help="print the fidelity table")
+    own["fit"].add_argument("-m", "--model", metavar="MODEL", help="with --check: a model made before")
+    own["fit"].add_argument("--seed", metavar="N", help="with --check: of the work that is made")
+    own["import"].add_argument(
+        "--from", dest="form", required=True, choices=("mtrace", "text"), help="what the log is"
+    )
+
+
+# Options of the tool by the attribute that holds them.
+OPTIONS = {
+    "out": "-o",
+    "operations": "--operations",
+    "seconds": "--seconds",
+    "by_clock": "--by-clock",
+    "one_process": "--one-process",
+    "round_sizes": "--round-sizes",
+    "round_times": "--round-times",
+    "check": "--check",
+    "model": "-m",
+    "seed": "--seed",
+    "form": "--from",
+    "json": "--json",
+}
+
+
+def handle_tool(arguments: argparse.Namespace) -> int:
+    """Lets heaparena-trace do it, in our place: its output and its status, its complaint as ours."""
+    command = [str(build.program("heaparena-trace")), arguments.action]
+    for attribute, option in OPTIONS.items():
+        value = getattr(arguments, attribute, None)
+        if value is True:
+            command.append(option)
+        elif value:
+            command += [option, str(value)]
+    done = subprocess.run([*command, "--", *arguments.files], stderr=subprocess.PIPE, check=False)
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    if done.returncode == EXIT_USAGE or done.returncode < 0:
+        raise UserError((said[-1] if said else "heaparena-trace failed").removeprefix("heaparena-trace: "))
+    return done.returncode
 
 
 def existing(path: Path) -> Path:

@@ -4,6 +4,7 @@ catalogue."""
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass, field, replace
@@ -190,18 +191,44 @@ def _parameters(text: str, pairs: Sequence[str], entry: Json) -> dict[str, str]:
     return found
 
 
-def _trace(text: str, entry: Json) -> Workload:
-    """A trace as a workload; the trace tool reads it whole first, so that a damaged one is refused now."""
-    parts = text.removeprefix("trace:").split(":")
+def _file_and_pairs(text: str, kind: str, maker: str) -> tuple[Path, list[str]]:
+    """FILE and the key=value words behind it, of KIND:FILE[:key=value...]; the file's name may hold colons."""
+    parts = text.removeprefix(f"{kind}:").split(":")
     pairs: list[str] = []
     while len(parts) > 1 and "=" in parts[-1]:
         pairs.insert(0, parts.pop())
     path = Path(":".join(parts))
-    parameters = _parameters(text, pairs, entry)
     if not path.is_file():
-        raise UserError(
-            f"--workloads {text}: no such file: {path}; `heaparena record -o {path} -- CMD` makes one"
-        )
+        raise UserError(f"--workloads {text}: no such file: {path}; `{maker.format(path)}` makes one")
+    return path, pairs
+
+
+def _model(text: str, entry: Json) -> Workload:
+    """A fitted model as a workload. The worker reads it in full; what is no model at all is refused now."""
+    path, pairs = _file_and_pairs(text, "model", "heaparena trace fit TRACE -o {}")
+    parameters = _parameters(text, pairs, entry)
+    try:
+        is_model = isinstance(json.loads(path.read_bytes()), dict)
+    except ValueError:
+        is_model = False
+    if not is_model:
+        raise UserError(f"--workloads {text}: {path} is not a model; `heaparena trace fit` writes one")
+    suffix = "".join(f":{pair}" for pair in pairs)
+    return Workload(
+        f"model:{path.stem}{suffix}",
+        f"model:{path.absolute()}{suffix}",
+        entry["summary"],
+        str(entry.get("explain") or ""),
+        parameters,
+        False,
+        _sha256(path),
+    )
+
+
+def _trace(text: str, entry: Json) -> Workload:
+    """A trace as a workload; the trace tool reads it whole first, so that a damaged one is refused now."""
+    path, pairs = _file_and_pairs(text, "trace", "heaparena record -o {} -- CMD")
+    parameters = _parameters(text, pairs, entry)
     info = worker.trace_info(path)
     suffix = "".join(f":{pair}" for pair in pairs)
     command = "; ".join(info.get("meta", {}).get("command", []))
@@ -224,7 +251,7 @@ def _sha256(path: Path) -> str:
 
 
 def workloads(wanted: Sequence[str], known: Sequence[Json]) -> list[Workload]:
-    """The workloads of --workloads words: NAME[:key=value], trace:FILE[:key=value], or a FILE.hat."""
+    """The workloads of --workloads words: NAME[:key=value], trace:FILE or model:FILE[:key=value], or a FILE.hat."""
     by_name = {entry["name"]: entry for entry in known}
     found = []
     for text in wanted:
@@ -235,6 +262,9 @@ def workloads(wanted: Sequence[str], known: Sequence[Json]) -> list[Workload]:
         if name not in by_name:
             raise unknown("workload", name, [*by_name, "trace:FILE"])
         entry = by_name[name]
+        if name == "model":
+            found.append(_model(text, entry))
+            continue
         parameters = _parameters(text, pairs, entry)
         found.append(
             Workload(

@@ -9,6 +9,8 @@ import socket
 from pathlib import Path
 from typing import Any, Mapping
 
+from cli import build, elf
+
 Json = dict[str, Any]
 
 CPU = Path("/sys/devices/system/cpu")
@@ -37,8 +39,8 @@ def _cpu_field(name: str) -> str | None:
     return match.group(1) if match else None
 
 
-def _memory_bytes() -> int:
-    match = re.search(r"^MemTotal:\s*(\d+)", _read("/proc/meminfo") or "", re.MULTILINE)
+def _memory_bytes(field: str = "MemTotal") -> int:
+    match = re.search(rf"^{field}:\s*(\d+)", _read("/proc/meminfo") or "", re.MULTILINE)
     return int(match.group(1)) * 1024 if match else 0
 
 
@@ -118,7 +120,51 @@ def facts() -> Json:
         "memory_bytes": _memory_bytes(),
         "swap": (_read("/proc/swaps") or "").count("\n") > 0,
         "virtual": "hypervisor" in (_cpu_field("flags") or ""),
+        "microcode": _cpu_field("microcode"),
+        "frequency_range": _frequency_range(),
+        "turbo": _turbo(),
+        "smt": {"1": "on", "0": "off"}.get(_read(CPU / "smt" / "active") or "", None),
+        "isolated_cpus": _read(CPU / "isolated") or None,
+        "thp_defrag": _chosen("/sys/kernel/mm/transparent_hugepage/defrag"),
+        "overcommit": {"0": "heuristic", "1": "always", "2": "never"}.get(
+            _read("/proc/sys/vm/overcommit_memory") or ""
+        ),
+        "clock": _read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        "cpu_limit": _cpu_limit(),
+        "memory_limit": _memory_limit(),
+        "available_bytes": _memory_bytes("MemAvailable"),
+        "on_battery": _on_battery(),
+        "worker_build_id": elf.build_id(build.program("heaparena-worker")),
     }
+
+
+def _frequency_range() -> str | None:
+    lowest, highest = (_read(CPU / "cpu0" / "cpufreq" / f"cpuinfo_{end}_freq") for end in ("min", "max"))
+    return f"{int(lowest) // 1000} to {int(highest) // 1000} MHz" if lowest and highest else None
+
+
+def _turbo() -> str | None:
+    """Whether the CPU may run faster than its base frequency, which depends on heat and on its neighbours."""
+    boost, no_turbo = _read(CPU / "cpufreq" / "boost"), _read(CPU / "intel_pstate" / "no_turbo")
+    return "on" if boost == "1" or no_turbo == "0" else "off" if boost == "0" or no_turbo == "1" else None
+
+
+def _cpu_limit() -> str | None:
+    """How many CPUs' worth of time the control group may use, if it is limited."""
+    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
+    if quota.isdigit() and period.isdigit() and int(period):
+        return f"{int(quota) / int(period):g} CPUs"
+    return None
+
+
+def _memory_limit() -> str | None:
+    limit = _read("/sys/fs/cgroup/memory.max") or "max"
+    return f"{int(limit) / 2**30:.1f} GiB" if limit.isdigit() else None
+
+
+def _on_battery() -> bool:
+    online = [_read(path) for path in Path("/sys/class/power_supply").glob("A*/online")]
+    return bool(online) and "1" not in online
 
 
 def moment() -> Json:
@@ -181,12 +227,42 @@ def warnings(machine: Json, before: Json, environment: Mapping[str, str]) -> lis
                 "watch the noise floor; prefer bare metal",
             )
         )
+    found += _doubtful(machine)
     tuned = sorted(name for name in environment if TUNING.match(name))
     if tuned:
         found.append(
             _warning(
                 f"set in your environment for every entry: {', '.join(tuned)}",
                 "unset them, or give them to one entry with --env NAME:VAR=VALUE",
+            )
+        )
+    return found
+
+
+def _doubtful(machine: Json) -> list[Json]:
+    """Settings under which a process's speed depends on more than itself."""
+    found = []
+    if machine.get("turbo") == "on":
+        found.append(
+            _warning(
+                "turbo is on: the clock depends on heat and on other cores",
+                "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo (or 0 to cpufreq/boost)",
+            )
+        )
+    if machine.get("cpu_limit"):
+        found.append(
+            _warning(
+                f"the container may use {machine['cpu_limit']}: it is stopped when that is used up",
+                "lift the limit, or run outside the container",
+            )
+        )
+    if machine.get("on_battery"):
+        found.append(_warning("the machine runs on battery", "plug it in"))
+    if 0 < machine.get("available_bytes", 0) < 1 << 30:
+        found.append(
+            _warning(
+                f"only {machine['available_bytes'] >> 20} MiB of memory are available: samples may meet swap",
+                "stop other programs and run again",
             )
         )
     return found

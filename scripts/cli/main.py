@@ -9,7 +9,17 @@ import sys
 import traceback
 from typing import NoReturn, Sequence
 
-from cli import VERSION, cmd_compare, cmd_list, cmd_record, cmd_replay, cmd_report, cmd_run, cmd_trace
+from cli import (
+    VERSION,
+    cmd_compare,
+    cmd_list,
+    cmd_record,
+    cmd_replay,
+    cmd_report,
+    cmd_results,
+    cmd_run,
+    cmd_trace,
+)
 from cli.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, UserError, unknown
 from results.store import BadResults
 
@@ -21,6 +31,7 @@ COMMANDS = {
     "trace": cmd_trace,
     "report": cmd_report,
     "compare": cmd_compare,
+    "results": cmd_results,
 }
 
 EPILOG = """first steps:

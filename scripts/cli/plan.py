@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Iterator, Sequence
 
 from cli.entries import Allocator, Workload
+from cli.profiles import PassPlan
+from results.metrics import TIME
 
 
 @dataclass(frozen=True)
@@ -31,40 +33,77 @@ class Sample:
     allocator: Allocator
     block: int
     position: int
+    source: PassPlan  # the pass
+
+    @property
+    def name(self) -> str:
+        """As in results: further passes say which they are."""
+        name = f"{self.row.name}/{self.allocator.name}"
+        return name if self.source.name == TIME else f"{name}/pass:{self.source.name}"
 
 
 @dataclass(frozen=True)
 class Plan:
+    """`repetitions` blocks of the time pass, or up to `most` where the intervals are wider than `precision`;
+    then the further passes."""
+
     rows: Sequence[Row]
     allocators: Sequence[Allocator]  # the A/A control included
     repetitions: int
     scale: float
     seed: int
+    most: int = 0  # blocks at most; 0: as many as `repetitions`
+    precision: float | None = None
+    further: Sequence[PassPlan] = ()
+    timed: bool = True  # whether there is a time pass
+    cpus: tuple[int, ...] = ()  # the workers' CPUs; empty: all
 
-    def __len__(self) -> int:
-        return len(self.rows) * len(self.allocators) * self.repetitions
+    @property
+    def time(self) -> PassPlan:
+        return PassPlan(TIME, max(self.repetitions, self.most) if self.timed else 0)
 
-    def samples(self, chance: random.Random) -> Iterator[Sample]:
-        """Block by block: rows in random order, and within each row every allocator once, in random order."""
-        for block in range(self.repetitions):
-            for row in chance.sample(list(self.rows), len(self.rows)):
-                order = chance.sample(list(self.allocators), len(self.allocators))
-                for position, allocator in enumerate(order):
-                    yield Sample(row, allocator, block, position)
+    def passes(self) -> list[PassPlan]:
+        return [*([self.time] if self.timed else []), *self.further]
 
-    def cell(self, row: Row, allocator: Allocator) -> str:
+    def block(
+        self, rows: Sequence[Row], block: int, source: PassPlan, chance: random.Random
+    ) -> Iterator[Sample]:
+        """Rows in random order, and within each row every allocator once, in random order."""
+        for row in chance.sample(list(rows), len(rows)):
+            yield from self.row(row, block, source, chance)
+
+    def row(self, row: Row, block: int, source: PassPlan, chance: random.Random) -> Iterator[Sample]:
+        order = chance.sample(list(self.allocators), len(self.allocators))
+        for position, allocator in enumerate(order):
+            yield Sample(row, allocator, block, position, source)
+
+    def scale_of(self, source: PassPlan) -> float:
+        return self.scale * source.scale
+
+    def cell(self, row: Row, allocator: Allocator, source: PassPlan) -> str:
         """Content key of a cell: equal keys mean that samples may stand side by side."""
         identity = [
             allocator.identity(),
             allocator.control_of is not None,
             row.workload.identity(),
             row.threads,
-            self.scale,
+            self.scale_of(source),
             self.seed,
         ]
+        if source.name != TIME:
+            identity.append(source.name)
+        if self.cpus:
+            identity.append(list(self.cpus))
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
-def rows(workloads: Sequence[Workload], threads: Sequence[int]) -> list[Row]:
-    """Every workload that scales at every thread count, the others once."""
-    return [Row(workload, count) for workload in workloads for count in (threads if workload.scales else [1])]
+def rows(
+    workloads: Sequence[Workload], threads: Sequence[int], scaling: Sequence[str], steps: Sequence[int]
+) -> list[Row]:
+    """Every workload that scales at every thread count of `threads`, those named in `scaling` at every count
+    of `steps` too; the others once."""
+    found = []
+    for workload in workloads:
+        counts = sorted({*threads, *(steps if workload.name in scaling else ())}) if workload.scales else [1]
+        found += [Row(workload, count) for count in counts]
+    return found

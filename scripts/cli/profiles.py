@@ -1,56 +1,101 @@
-"""The profiles of `heaparena run`, as one table: which workloads, how often, how big.
+"""The profiles of `heaparena run`, as one table: which workloads, how often, how big, which passes.
 
-A new workload joins a profile by its name here; `traces` names those of workloads/traces that take part,
-None for all of them.
+A new workload joins a profile by its name here; `full` takes every workload of the worker. Figures behind the
+table (two cores): all synthetic workloads take about 11 s an allocator and block at scale 0.1, `drain`
+5 s more at any scale, a latency sample about as long as one of time, a timeline sample 5 s more.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable
+from typing import Mapping, Sequence
+
+from results.metrics import INSTRUCTIONS, LATENCY, TIMELINE
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """A further pass: how often, with which part of the profile's scale, and when it stops taking rows."""
+
+    name: str
+    repetitions: int
+    scale: float = 1.0  # multiplies the run's scale
+    budget_seconds: float | None = None
+
+
+# What --passes asks for where the profile has no such pass: instructions are counted by a slow simulator.
+ASKED_FOR = {
+    LATENCY: PassPlan(LATENCY, 1),
+    TIMELINE: PassPlan(TIMELINE, 1),
+    INSTRUCTIONS: PassPlan(INSTRUCTIONS, 2, 0.04),
+}
+
+
+FILE_WORKLOADS = ("trace", "model")  # need a file, so no profile can name them by themselves
 
 
 @dataclass(frozen=True)
 class Profile:
     name: str
     purpose: str
-    workloads: tuple[str, ...]
-    traces: tuple[str, ...] | None
+    workloads: tuple[str, ...] | None  # None: all but those that need a file
+    traces: tuple[str, ...] | None  # names in workloads/traces; None: all of them
     repetitions: int
     scale: float
-    threads: Callable[[int], list[int]]  # thread counts of workloads that scale, from the number of CPUs
+    scaling: tuple[str, ...] = ()  # measured at 1, 2, 4, ... CPUs; others that scale use all CPUs
+    passes: tuple[PassPlan, ...] = ()
+
+    def names(self, known: Sequence[Mapping[str, object]]) -> list[str]:
+        """Its synthetic workloads."""
+        every = [str(entry["name"]) for entry in known if entry["name"] not in FILE_WORKLOADS]
+        return every if self.workloads is None else list(self.workloads)
 
 
-def _powers(cpus: int) -> list[int]:
+def powers(cpus: int) -> list[int]:
+    """1, 2, 4, ... and the number of CPUs itself."""
     counts = [1]
     while counts[-1] * 2 <= cpus:
         counts.append(counts[-1] * 2)
     return counts if counts[-1] == cpus else [*counts, cpus]
 
 
-def _all(cpus: int) -> list[int]:
-    return [cpus]
-
-
-SYNTHETIC = ("churn", "larson", "prodcons")
-
 PROFILES = {
     profile.name: profile
     for profile in (
         Profile(
-            "quick", "a first look, about a minute on two cores", SYNTHETIC, ("python-json",), 5, 0.5, _all
+            "quick",
+            "a first look, under two minutes on two cores",
+            ("churn", "strings", "larson", "prodcons", "frag-sawtooth"),
+            ("python-json",),
+            5,
+            0.2,
         ),
         Profile(
-            "standard", "for decisions: small differences can be told apart", SYNTHETIC, None, 15, 0.5, _all
+            "standard",
+            "for decisions, under ten minutes; with tail latency and memory over time",
+            (
+                *("churn", "churn-measured", "strings", "hashmap", "larson", "prodcons", "sh8"),
+                *("frag-sawtooth", "spikes"),
+            ),
+            ("clang", "git", "python-json"),
+            7,
+            0.25,
+            (),
+            (PassPlan(LATENCY, 1, 1.0, 60.0), PassPlan(TIMELINE, 1, 1.0, 75.0)),
         ),
         Profile(
             "full",
-            "every thread count, four times the work, for publication",
-            SYNTHETIC,
+            "every workload and every pass, under 40 minutes with five allocators",
             None,
-            30,
-            2.0,
-            _powers,
+            None,
+            7,
+            0.2,
+            ("churn", "larson", "sh8", "batch-random"),
+            (
+                PassPlan(LATENCY, 1, 1.0, 300.0),
+                PassPlan(TIMELINE, 1, 1.0, 240.0),
+                PassPlan(INSTRUCTIONS, 1, 0.05, 180.0),
+            ),
         ),
     )
 }

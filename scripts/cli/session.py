@@ -18,13 +18,14 @@ from typing import Any, Iterator, Protocol
 from cli import VERSION, build, machine, worker
 from cli.errors import UserError
 from cli.plan import Plan, Row, Sample
-from cli.entries import Allocator
+from cli.profiles import PassPlan
+from cli.steering import Steering
 from results import store
+from results.metrics import TIME
 
 Json = dict[str, Any]
 
 SAVE_EVERY = 3.0  # seconds
-FAILURES_TO_SKIP = 2  # in a row
 TO_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
 SKIPPED = "skipped: this cell had failed twice in a row"
 
@@ -32,13 +33,13 @@ SKIPPED = "skipped: this cell had failed twice in a row"
 class Watcher(Protocol):
     """Who wants to see the progress (progress.py)."""
 
-    def starting(self, sample: Sample, done: int, left_seconds: float | None) -> None:
+    def starting(self, sample: Sample, steering: Steering) -> None:
         ...
 
     def failed(self, sample: Sample, message: str) -> None:
         ...
 
-    def block_done(self, block: int, done: int, left_seconds: float | None) -> None:
+    def block_done(self, what: str, steering: Steering) -> None:
         ...
 
 
@@ -97,6 +98,7 @@ class Session:
         baseline: str,
         timeout: float,
         warnings: list[Json],
+        left_out: list[str],
     ) -> None:
         self.plan, self.out, self.timeout = plan, out, timeout
         self.path = out / store.FILE_NAME
@@ -115,6 +117,11 @@ class Session:
                     "seed": plan.seed,
                     "scale": plan.scale,
                     "repetitions": plan.repetitions,
+                    "repetitions_most": plan.time.repetitions or plan.repetitions,
+                    "precision": plan.precision,
+                    "passes": {source.name: source.repetitions for source in plan.passes()},
+                    "cpus": list(plan.cpus),
+                    "workloads_left_out": left_out,
                     "timeout_seconds": timeout,
                     "partial": True,
                     "sessions": 1,
@@ -128,9 +135,7 @@ class Session:
             "benchmarks": [],
         }
         self.ours: Json = self.results["context"]["heaparena"]
-        self.done: set[tuple[str, int]] = set()
-        self.in_a_row: dict[str, int] = defaultdict(int)
-        self.durations: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self.steering = Steering(plan, baseline)
         self.saved = 0.0
 
     # ---- resuming ----
@@ -148,14 +153,10 @@ class Session:
                     f"({key}: {theirs['machine'].get(key)}, "
                     f"here {self.ours['machine'][key]}); use another --out"
                 )
-        planned = {
-            (row.name, entry.name): self.plan.cell(row, entry)
-            for row in self.plan.rows
-            for entry in self.plan.allocators
-        }
+        planned = self.steering.planned()
         for entry in old["benchmarks"]:
-            row = entry["run_name"].removesuffix("/" + entry["allocator"])
-            cell = planned.get((row, entry["allocator"]), entry["cell"])
+            place = (entry.get("pass", TIME), store.row_of(entry), entry["allocator"])
+            cell = planned.get(place, entry["cell"])
             if cell != entry["cell"]:
                 raise UserError(
                     f"--resume: {entry['run_name']} in {self.path} was measured with "
@@ -166,7 +167,8 @@ class Session:
             self.ours[key] = {**theirs[key], **self.ours[key]}
         self.ours["sessions"] = theirs.get("sessions", 1) + 1
         self.ours["repetitions"] = max(self.ours["repetitions"], theirs["repetitions"])
-        return len(self.done)
+        self.ours["passes"] = {**theirs.get("passes", {}), **self.ours["passes"]}
+        return len(self.results["benchmarks"])
 
     def set_aside(self) -> None:
         """Without --resume an older result file stays beside the new one."""
@@ -175,11 +177,7 @@ class Session:
 
     def _keep(self, entry: Json) -> None:
         self.results["benchmarks"].append(entry)
-        self.done.add((entry["cell"], entry["block"]))
-        failed = bool(entry.get("error_occurred"))
-        self.in_a_row[entry["cell"]] = self.in_a_row[entry["cell"]] + 1 if failed else 0
-        if "worker_seconds" in entry:
-            self.durations[entry["run_name"], entry["cell"]].append(entry["worker_seconds"])
+        self.steering.add(store.row_of(entry), entry)
 
     # ---- running ----
 
@@ -188,31 +186,77 @@ class Session:
         chance = random.Random()
         with terminable():
             try:
-                block = 0
-                for sample in self.plan.samples(chance):
-                    if sample.block != block:
-                        watcher.block_done(block, self._done_of_plan(), self.seconds_left())
-                        block = sample.block
-                    self._take(sample, watcher, chance)
+                self._time(watcher, chance)
+                for source in self.plan.further:
+                    self._further(source, watcher, chance)
                 self.ours["partial"] = False
             finally:
                 self._close()
 
-    def _take(self, sample: Sample, watcher: Watcher, chance: random.Random) -> None:
-        cell = self.plan.cell(sample.row, sample.allocator)
-        if (cell, sample.block) in self.done:
-            return
-        if self.in_a_row[cell] >= FAILURES_TO_SKIP:
-            self._keep(
-                self._entry(
-                    sample,
-                    cell,
-                    _now(),
-                    {"error_occurred": True, "error_message": SKIPPED, "skipped_run": True},
-                )
+    def _time(self, watcher: Watcher, chance: random.Random) -> None:
+        """The time pass: blocks of whole rows, until every row has its repetitions and its precision."""
+        source = self.plan.time
+        for block in range(source.repetitions):
+            rows = [row for row in self.plan.rows if self.steering.is_open(row, block)]
+            if not rows:
+                break
+            for sample in self.plan.block(rows, block, source, chance):
+                self._take(sample, watcher, chance)
+            watcher.block_done(f"block {block + 1} of {self._blocks_in_words(source)}", self.steering)
+        rough = self.steering.imprecise()
+        if rough and self.plan.precision is not None:
+            self.ours["warnings"].append(
+                {
+                    "what": f"after {source.repetitions} blocks the intervals are still wider than "
+                    f"{self.plan.precision * 100:g} % in: {', '.join(rough)}",
+                    "todo": "go on with --resume and a larger --reps-max, or measure on a quieter machine",
+                }
             )
+
+    def _blocks_in_words(self, source: PassPlan) -> str:
+        least = self.plan.repetitions
+        return f"{least}" if source.repetitions == least else f"{least} to {source.repetitions}"
+
+    def _further(self, source: PassPlan, watcher: Watcher, chance: random.Random) -> None:
+        """A further pass, row by row in the plan's order; the pass's budget may leave out the last rows."""
+        left_out = self.steering.over_budget.setdefault(source.name, [])
+        for block in range(source.repetitions):
+            for row in self.plan.rows:
+                if row.name in left_out or self._too_long(source, row):
+                    left_out += [row.name] if row.name not in left_out else []
+                    continue
+                begin = time.monotonic()
+                for sample in self.plan.row(row, block, source, chance):
+                    self._take(sample, watcher, chance)
+                self.steering.spent[source.name] += time.monotonic() - begin
+            watcher.block_done(
+                f"pass {source.name}, block {block + 1} of {source.repetitions}", self.steering
+            )
+        if left_out:
+            self.ours["warnings"].append(
+                {
+                    "what": f"pass {source.name} took its {source.budget_seconds:g} s and left out "
+                    f"{len(left_out)} of {len(self.plan.rows)} rows: {', '.join(left_out)}",
+                    "todo": f"--passes time,{source.name} measures all of them",
+                }
+            )
+
+    def _too_long(self, source: PassPlan, row: Row) -> bool:
+        """Whether the pass has used up its budget, and the row lacks a sample."""
+        if source.budget_seconds is None or self.steering.spent[source.name] < source.budget_seconds:
+            return False
+        cells = (self.steering.cell(row, entry, source) for entry in self.plan.allocators)
+        return any((cell, 0) not in self.steering.done for cell in cells)
+
+    def _take(self, sample: Sample, watcher: Watcher, chance: random.Random) -> None:
+        cell = self.steering.cell(sample.row, sample.allocator, sample.source)
+        if (cell, sample.block) in self.steering.done:
             return
-        watcher.starting(sample, self._done_of_plan(), self.seconds_left())
+        if self.steering.gives_up(cell):
+            skipped = {"error_occurred": True, "error_message": SKIPPED, "skipped_run": True}
+            self._keep(self._entry(sample, cell, _now(), skipped))
+            return
+        watcher.starting(sample, self.steering)
         started = _now()
         raw = worker.measure(self._job(sample), chance)
         context = raw.pop("worker_context", {})
@@ -232,17 +276,19 @@ class Session:
             sample.row.workload.spec,
             sample.row.threads,
             self.plan.seed + sample.block,
-            self.plan.scale,
-            sample.block == 0,
+            self.plan.scale_of(sample.source),
+            sample.block == 0 and sample.source.name == TIME,
             entry.environment,
             self.timeout,
+            sample.source.name,
+            self.plan.cpus,
         )
 
     def _entry(self, sample: Sample, cell: str, started: str, raw: Json) -> Json:
         """The benchmark entry in the result file: Google Benchmark's keys, ours, then the worker's
         counters."""
         row, allocator = sample.row, sample.allocator
-        name = f"{row.name}/{allocator.name}"
+        name, source = sample.name, sample.source.name
         failed = bool(raw.get("error_occurred"))
         to_ms = TO_MS.get(str(raw.get("time_unit", "ns")), 1e-6)
         facts = {} if failed else worker.label_facts(raw)
@@ -252,16 +298,17 @@ class Session:
             "per_family_instance_index": 0,
             "run_name": name,
             "run_type": "iteration",
-            "repetitions": self.plan.repetitions,
+            "repetitions": self.ours["passes"][source],
             "repetition_index": sample.block,
             "threads": int(raw.get("worker_threads", row.threads)),
             "iterations": 0 if failed else int(raw.get("iterations", 1)),
-            "real_time": 0.0 if failed else raw["real_time"] * to_ms,
-            "cpu_time": 0.0 if failed else raw["cpu_seconds"] * 1e3,
+            "real_time": 0.0 if failed else raw.get("real_time", 0.0) * to_ms,
+            "cpu_time": 0.0 if failed else raw.get("cpu_seconds", 0.0) * 1e3,
             "time_unit": "ms",
             "allocator": allocator.name,
             "workload": row.workload.name,
             "cell": cell,
+            **({"pass": source} if source != TIME else {}),
             "block": sample.block,
             "position": sample.position,
             "session": self.ours["sessions"],
@@ -290,7 +337,7 @@ class Session:
         for entry in self.results["benchmarks"]:
             if entry.get("error_occurred"):
                 continue
-            if "pass_checksum" in entry:
+            if "pass_checksum" in entry and entry.get("pass", TIME) == TIME:
                 sums[entry["workload"], entry["threads"], entry["block"]].add(entry["pass_checksum"])
             sessions[entry["workload"], entry["block"]].add(entry["session"])
         found = []
@@ -319,29 +366,6 @@ class Session:
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
         self.saved = time.monotonic()
-
-    # ---- how far ----
-
-    def _done_of_plan(self) -> int:
-        return min(len(self.done), len(self.plan))
-
-    def seconds_left(self) -> float | None:
-        """Expected time to the end, from the durations seen so far."""
-        known = [sum(values) / len(values) for values in self.durations.values()]
-        if not known:
-            return None
-        average = sum(known) / len(known)
-        return sum(
-            self._cell_left(row, entry, average) for row in self.plan.rows for entry in self.plan.allocators
-        )
-
-    def _cell_left(self, row: Row, entry: Allocator, average: float) -> float:
-        cell = self.plan.cell(row, entry)
-        missing = sum((cell, block) not in self.done for block in range(self.plan.repetitions))
-        if not missing or self.in_a_row[cell] >= FAILURES_TO_SKIP:
-            return 0.0
-        seen = self.durations.get((f"{row.name}/{entry.name}", cell))
-        return missing * (sum(seen) / len(seen) if seen else average)
 
     def failed(self) -> int:
         return sum(bool(entry.get("error_occurred")) for entry in self.results["benchmarks"])

@@ -41,8 +41,19 @@ def test_list_as_text(heaparena: Run) -> None:
         assert word in done.stdout
 
 
+def test_list_explains_a_workload(heaparena: Run) -> None:
+    done = heaparena("list", "workloads", "--explain", "churn")
+    assert done.returncode == 0 and "Replaces random objects" in done.stdout and "quick" in done.stdout
+    assert json.loads(heaparena("list", "--explain", "churn", "--json").stdout)["name"] == "churn"
+    assert set(json.loads(heaparena("list", "workloads", "--json").stdout)) == {"workloads"}
+
+
 @pytest.mark.parametrize(
-    "command", ["", "list", "run", "record", "replay", "trace", "trace info", "report", "compare"]
+    "command",
+    [
+        *("", "list", "run", "record", "replay", "trace", "trace info", "report", "compare"),
+        *("results", "results list", "results show", "results merge", "results prune"),
+    ],
 )
 def test_help_has_examples(heaparena: Run, command: str) -> None:
     done = heaparena(*command.split(), "--help")
@@ -70,6 +81,27 @@ BAD: list[tuple[list[str], str]] = [
     ([*RUN, "--profile", "quik"], "did you mean quick"),
     ([*RUN, "--threads", "0"], "--threads 0"),
     ([*RUN, "--threads", "two"], "--threads two"),
+    ([*RUN, "--passes", "latncy"], "did you mean latency"),
+    ([*RUN, "--passes", "latency=0"], "N from 1 to 1000"),
+    ([*RUN, "--passes", "time=5"], "--reps says it of time"),
+    ([*RUN, "--metric", "latncy"], "did you mean latency"),
+    ([*RUN, "--precision", "0%"], "'0' is not a number above 0"),
+    ([*RUN, "--reps-max", "9"], "goes with --precision"),
+    (["run", "--reps", "9", "--precision", "2%", "--reps-max", "3"], "--reps-max 3 is less than --reps 9"),
+    ([*RUN, "--cpus", "0,x"], "not a list of CPUs"),
+    ([*RUN, "--cpus", "99999999999"], "not a list of CPUs"),
+    ([*RUN, "--cpus", "60000"], "no CPU 60000 here"),
+    (["list", "workloads", "--explain", "chrun"], "did you mean churn"),
+    (["list", "allocators", "--explain", "churn"], "explains workloads"),
+    (["list", "workload"], "invalid choice"),
+    (["results"], "ACTION"),
+    (["results", "show", "nothing"], "unknown run 'nothing'"),
+    (["results", "merge", "bad.hat", "bad.hat", "--out", "D"], "given twice"),
+    (["results", "merge", "bad.hat", "--out", "D"], "not JSON"),
+    (["results", "merge", "bad.hat"], "--out"),
+    (["results", "prune"], "--keep N, --older-than DAYS or --partial"),
+    (["results", "prune", "--keep", "x"], "'x' is not a whole number"),
+    (["report", "bad.hat", "--format", "pdf"], "unknown report format"),
     ([*RUN[:1], "--reps", "0"], "'0' is not a whole number"),
     ([*RUN, "--scale", "nan"], "'nan' is not a number above 0"),
     ([*RUN, "--timeout", "-1"], "'-1' is not a number above 0"),
@@ -218,7 +250,7 @@ def test_compare_exit_statuses(heaparena: Run) -> None:
     assert heaparena("compare", "a", "slow", "--metric", "memory").returncode == 0
     assert "▲ regression" in heaparena("compare", "a", "slow", "--markdown").stdout
     refused = heaparena("compare", "a", "other")
-    assert refused.returncode == 2 and "scale (0.5, 0.125)" in refused.stderr
+    assert refused.returncode == 2 and "scale (0.25, 0.125)" in refused.stderr
     assert heaparena("compare", "a", "other", "--force", "--fail-above", "10").returncode == 0
 
 

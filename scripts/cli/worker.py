@@ -3,6 +3,7 @@ here."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -13,10 +14,11 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Collection, Iterator, Mapping, Sequence
 
-from cli import build
+from cli import build, detail
 from cli.errors import UserError
+from results.metrics import INSTRUCTIONS, LATENCY, TIME, TIMELINE
 
 Json = dict[str, Any]
 
@@ -24,7 +26,12 @@ STDERR_LINES = 12  # how much of a failed worker's last words is kept
 TAIL_BYTES = 16384
 LARGEST_RESULT = 16 << 20
 PADDING_MOST = 4096  # bytes of environment padding: the stack's start moves by as much
-REQUIRED_COUNTERS = ("operations", "wall_seconds", "cpu_seconds", "peak_rss_bytes", "memory_bytes")
+REQUIRED_COUNTERS = {
+    TIME: ("real_time", "operations", "wall_seconds", "cpu_seconds", "peak_rss_bytes", "memory_bytes"),
+    LATENCY: ("latency_malloc_p999_ns", "latency_malloc_max_ns"),
+    TIMELINE: ("rss_start_bytes",),
+    INSTRUCTIONS: ("instructions_total", "instructions_allocator_per_operation"),
+}
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,20 @@ def last_lines(output: str) -> str:
     return clean[-4000:]
 
 
+@contextlib.contextmanager
+def pinned(cpus: Collection[int]) -> Iterator[None]:
+    """Programs started meanwhile may use these CPUs only; none: no change."""
+    if not cpus:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def _ask(command: list[str], environment: Mapping[str, str]) -> Json:
     """Runs one of our programs that answers in JSON on stdout. Its exit 2 becomes a UserError."""
     try:
@@ -179,6 +200,8 @@ class Job:
     verify: bool
     environment: Mapping[str, str]
     timeout: float
+    source: str = TIME  # the pass
+    cpus: tuple[int, ...] = ()
 
     def arguments(self, out: str) -> list[str]:
         command = [
@@ -195,6 +218,8 @@ class Job:
             "--out",
             out,
         ]
+        if self.source != TIME:
+            command += ["--pass", self.source, "--detail", f"{out}.detail"]
         return [*command, "--verify"] if self.verify else command
 
 
@@ -207,17 +232,20 @@ def measure(job: Job, chance: random.Random) -> Json:
         environment = {**os.environ, **job.environment, "HEAPARENA_PADDING": "x" * padding}
         command = [str(build.program("heaparena-worker")), *job.arguments(str(out))]
         try:
-            ended = run_program(command, environment, job.timeout)
+            with pinned(job.cpus):
+                ended = run_program(command, environment, job.timeout)
         except OSError as error:
             ended = Ended(127, f"cannot be started: {error.strerror}", 0.0)
-        entry = _entry(ended, out, job.timeout)
+        entry = _entry(ended, out, job.timeout, job.source)
+        if job.source != TIME and not entry.get("error_occurred"):
+            entry.update(detail.read(Path(f"{out}.detail"), job.source))
     entry["worker_seconds"] = round(ended.seconds, 6)
     entry["environment_padding"] = padding
     return entry
 
 
-def _entry(ended: Ended, out: Path, timeout: float) -> Json:
-    entry, fault = _read_result(out)
+def _entry(ended: Ended, out: Path, timeout: float, source: str) -> Json:
+    entry, fault = _read_result(out, REQUIRED_COUNTERS[source])
     said = entry.get("error_message") if entry.get("error_occurred") else None
     if ended.status is None:
         reason = f"timeout: no result within {timeout:g} s"
@@ -247,7 +275,7 @@ def _status_words(status: int) -> str:
     return f"worker ended with exit status {status}"
 
 
-def _read_result(out: Path) -> tuple[Json, str | None]:
+def _read_result(out: Path, required: Sequence[str]) -> tuple[Json, str | None]:
     """The one benchmark entry in a worker's result file, or ({}, what is wrong with it)."""
     try:
         if out.stat().st_size > LARGEST_RESULT:
@@ -262,7 +290,7 @@ def _read_result(out: Path) -> tuple[Json, str | None]:
         return {}, "worker wrote garbage instead of a result"
     if entry.get("error_occurred"):
         return entry, str(entry.get("error_message") or "workload failed")
-    for key in ("real_time", *REQUIRED_COUNTERS):
+    for key in required:
         value = entry.get(key)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
             return {}, f"worker wrote garbage: {key} is {value!r}"

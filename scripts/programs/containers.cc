@@ -1,4 +1,5 @@
-// A C++ file for scripts/bench to have clang compile: templates of the standard library, a few functions of each.
+// A C++ file for scripts/bench to have clang compile: templates of the standard library, a few functions of
+// each.
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -37,7 +38,8 @@ std::map<std::string, std::vector<std::unique_ptr<shape>>> drawers(int count) {
       drawer.push_back(std::make_unique<square>(i));
   }
   for (auto &[name, shapes] : result)
-    std::sort(shapes.begin(), shapes.end(), [](const auto &a, const auto &b) { return a->area() < b->area(); });
+    std::sort(shapes.begin(), shapes.end(),
+              [](const auto &a, const auto &b) { return a->area() < b->area(); });
   return result;
 }
 

@@ -57,11 +57,15 @@ def catalogue() -> dict[str, object]:
         "scales": True,
         "parameters": [],
     }
+    others = [
+        {"name": name, "summary": f"{name}, invented", "explain": "", "scales": True, "parameters": []}
+        for name in ("strings", "frag-sawtooth", "churn-measured", "hashmap", "sh8", "spikes")
+    ]
     trace = {"name": "trace", "summary": "replays a trace", "explain": "", "scales": False, "parameters": []}
     names = [*SPEED, "missing"]
     return {
         "allocators": [allocator(name) for name in names],
-        "workloads": [churn, flat, larson, prodcons, trace],
+        "workloads": [churn, flat, larson, prodcons, *others, trace],
     }
 
 
@@ -102,6 +106,44 @@ def misbehave(name: str, arguments: argparse.Namespace) -> None:
         sys.exit(0)
 
 
+def further(arguments: argparse.Namespace, speed: float, live: int) -> dict[str, object]:
+    """Counters of a further pass; its curves go to the detail file."""
+    slow = float(os.environ.get("FAKE_SLOWER", "1"))
+    if arguments.further == "instructions":
+        each = round(120 * speed * slow, 3)
+        return {"instructions_total": each * 100000, "instructions_allocator_per_operation": each}
+    detail: dict[str, object] = {}
+    counters: dict[str, object] = {"time_to_first_allocation_ns": 400}
+    if arguments.further == "latency":
+        upper = [10 * 1.1**step for step in range(120)]
+        calls = [[end * speed, max(1, int(1e6 * 0.8**step))] for step, end in enumerate(upper)]
+        parts = {"p50": 20 * speed, "p99": 90 * speed, "p999": 800 * speed * slow, "p9999": 5e3, "max": 9e5}
+        call = {"count": sum(count for _, count in calls), **parts, "histogram": calls}
+        detail = {"latency": {"unit": "ns", "overhead_ns": 12.5, "calls": {"malloc": call, "free": call}}}
+        for name in ("malloc", "free"):
+            counters.update({f"latency_{name}_{part}_ns": value for part, value in parts.items()})
+    else:
+        points = [
+            {
+                "ms": 5 * step,
+                "rss": live * min(step, 200) / 180 * speed,
+                "live": live * min(step, 200) / 200,
+                "pss": 1,
+            }
+            for step in range(400)
+        ]
+        after = [{"ms": 2000 + ms, "rss": live * speed * 0.5} for ms in (100, 1000, 5000)]
+        detail = {"timeline": {"interval_ms": 5, "points": points, "free_at_ms": 2000, "after_free": after}}
+        for moment in ("100ms", "1s", "5s"):
+            counters[f"rss_after_free_{moment}_bytes"] = live * speed * 0.5
+        counters.update(
+            rss_start_bytes=1 << 20, internal_fragmentation=1.1, external_fragmentation=1 + 0.05 * speed
+        )
+    with open(arguments.detail, "w", encoding="utf-8") as file:
+        json.dump(detail if "FAKE_GARBLED" not in os.environ else {"latency": 7}, file)
+    return counters
+
+
 def sample(arguments: argparse.Namespace) -> int:
     name = arguments.allocator.partition("=")[0]
     misbehave(name, arguments)
@@ -132,10 +174,13 @@ def sample(arguments: argparse.Namespace) -> int:
         "rss_over_live": memory / live,
         "minor_faults": memory // 4096,
         "major_faults": 0,
+        "affinity": ",".join(map(str, sorted(os.sched_getaffinity(0)))),
         "label": f"pass_checksum=0x{arguments.seed:08x} verified={int(arguments.verify)}"
         f" ops_checksum=0x{arguments.seed:08x}{' curve=match' if arguments.verify else ''}"
         f" tag={os.environ.get('FAKE_TAG', '-')}",
     }
+    if arguments.further != "time":
+        entry.update(further(arguments, SPEED.get(name, 1.0), live))
     if name == "failing":
         entry.update(error_occurred=True, error_message="block 7 lost its mark")
     with open(arguments.out, "w", encoding="utf-8") as file:
@@ -153,6 +198,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--verify", action="store_true")
+    parser.add_argument("--pass", dest="further", default="time")
+    parser.add_argument("--detail")
     arguments = parser.parse_args()
     if arguments.list:
         print(json.dumps(catalogue()))
