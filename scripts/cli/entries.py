@@ -192,7 +192,7 @@ def _parameters(text: str, pairs: Sequence[str], entry: Json) -> dict[str, str]:
 
 
 def _file_and_pairs(text: str, kind: str, maker: str) -> tuple[Path, list[str]]:
-    """FILE and the key=value words behind it, of KIND:FILE[:key=value...]; the file's name may hold colons."""
+    """FILE and the key=value words behind it, of KIND:FILE[:key=value...]; file names may hold colons."""
     parts = text.removeprefix(f"{kind}:").split(":")
     pairs: list[str] = []
     while len(parts) > 1 and "=" in parts[-1]:
@@ -251,7 +251,7 @@ def _sha256(path: Path) -> str:
 
 
 def workloads(wanted: Sequence[str], known: Sequence[Json]) -> list[Workload]:
-    """The workloads of --workloads words: NAME[:key=value], trace:FILE or model:FILE[:key=value], or a FILE.hat."""
+    """The workloads of --workloads words: NAME, trace:FILE or model:FILE with [:key=value], or a FILE.hat."""
     by_name = {entry["name"]: entry for entry in known}
     found = []
     for text in wanted:
