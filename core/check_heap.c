@@ -24,6 +24,7 @@ struct walk {
   size_t large_listed; // those found on their lists
   size_t cached;       // objects in the state `cached`
   size_t stacked;      // objects on stacks
+  size_t collected_pages;
 };
 
 static void fault(struct walk *walk, const char *what, const struct mspan *span) {
@@ -97,10 +98,10 @@ static bool page_is_free(uintptr_t page) {
 }
 
 static void check_pages(struct walk *walk, struct mspan *span) {
-  bool small = span_class_size_class(span->class) != 0;
+  bool all = span_class_size_class(span->class) != 0 || span->place == SPAN_COLLECTED;
   for (size_t i = 0; i < span->npages; i++) {
     uintptr_t page = span->start + (i << GM_PAGE_SHIFT);
-    if ((small || i == 0) && heap_arena_span_of(page) != span)
+    if ((all || i == 0) && heap_arena_span_of(page) != span)
       fault(walk, "the arena map does not lead to the span", span);
     if (page_is_free(page))
       fault(walk, "a page of the span is free", span);
@@ -123,6 +124,12 @@ static void check_span(struct mspan *span, void *context) {
   walk->spans++;
   walk->pages += span->npages;
   check_pages(walk, span);
+  if (span->place == SPAN_COLLECTED) {
+    walk->collected_pages += span->npages;
+    if (span->object_count != 0 || mspan_owner(span) != NULL)
+      fault(walk, "a collected span looks as if malloc knew it", span);
+    return;
+  }
   if (span_class_size_class(span->class) == 0) {
     bool kept = mspan_owner(span) != NULL; // by its owner, for the next malloc
     walk->large_kept += kept;
@@ -241,6 +248,8 @@ static void check_totals(struct walk *walk) {
   if (walk->pages != gm_heap.in_use_pages ||
       walk->pages + pages.free + page_cache_pages() + scavenge_in_transit() != gm_heap.mapped_pages)
     fault(walk, "the counts of pages differ from the spans' pages", NULL);
+  if (walk->collected_pages != gm_heap.collected_pages)
+    fault(walk, "the count of collected pages differs from the collected spans", NULL);
   if (page_cache_check(check_cached_run, walk) != 0)
     fault(walk, "the page cache's counts are wrong", NULL);
   if (walk->listed != walk->small)

@@ -69,11 +69,15 @@ struct adoption {
 
 static void adopt_span(struct mspan *span, void *context) {
   struct adoption *adoption = context;
+  if (span->place == SPAN_COLLECTED)
+    return;
   if (span_class_size_class(span->class) == 0) {
     struct mcache *keeper = mspan_owner(span);
     if (keeper != NULL && (keeper == mcache_own() || keeper == adoption->fallback))
       return; // kept for the next malloc
     if (mspan_object_is_free(span, 0)) {
+      if (keeper != NULL) // counted as a free when it was kept: mheap_free_span counts it again
+        keeper->large.kept--;
       span->next = adoption->freed;
       adoption->freed = span;
     }

@@ -2,6 +2,7 @@
 #include "core/heap_arena.h"
 
 #include "core/errors.h"
+#include "core/fixalloc.h"
 #include "core/mspan.h"
 #include "core/options.h"
 #include "core/sys_mem.h"
@@ -14,12 +15,49 @@ static_assert(sizeof(struct heap_arena) <= ARENA_SIZE / LINEAR_BITMAP_RATIO,
 static_assert(sizeof(arena_span) == sizeof(void *), "an entry of the spans area");
 
 // 32 MiB of zero address space; one page of it describes 32 GiB.
-_Atomic(arena_span *) heap_arena_map[ARENA_MAP_COUNT];
+_Atomic(struct heap_arena *) heap_arena_map[ARENA_MAP_COUNT];
+
+static arena_span no_page;
+struct heap_pages heap_pages = {&no_page, 0};
 
 static struct heap_arena *arenas;
 
 struct heap_arena *heap_arena_first(void) {
   return arenas;
+}
+
+// Entries first: see heap_arena_span_of.
+static void publish_pages(uintptr_t entries, size_t count) {
+  __atomic_store_n(&heap_pages.entries, (arena_span *)entries, __ATOMIC_RELAXED);
+  __atomic_store_n(&heap_pages.mask, count - 1, __ATOMIC_RELEASE);
+}
+
+// heap_pages of the sparse layout: for all addresses, or at most a 512th of the limit on address space, which
+// is then twice what a heap within the limit needs.
+static bool reserve_pages(void) {
+  size_t most = sys_address_space_limit() / 512;
+  for (size_t count = HEAP_PAGES_MAX; count >= ARENA_PAGES; count /= 2) {
+    size_t size = count * sizeof(arena_span);
+    if (size > most && count > ARENA_PAGES)
+      continue;
+    uintptr_t entries = (uintptr_t)sys_reserve(0, size);
+    if (entries == 0)
+      continue;
+    if (sys_let_read(entries, size)) {
+      publish_pages(entries, count);
+      return true;
+    }
+    sys_free(entries, size);
+  }
+  return false;
+}
+
+// No arena's pages have the entries of these.
+static bool has_entries_of_its_own(uintptr_t base) {
+  for (const struct heap_arena *arena = arenas; arena != NULL; arena = arena->next)
+    if (((arena->base ^ base) >> GM_PAGE_SHIFT & heap_pages.mask) == 0)
+      return false;
+  return true;
 }
 
 // The layout of this process, from the first arena on.
@@ -30,6 +68,8 @@ static void choose_layout(uintptr_t hint) {
     errors_warn("gomalloc: no address space for the linear layout; using the sparse one\n");
     atomic_store_explicit(&gm_options.layout, GM_LAYOUT_SPARSE, memory_order_relaxed);
   }
+  if (heap_linear.arena_size != 0)
+    publish_pages(heap_linear.spans, heap_linear.spans_size / sizeof(arena_span));
   atomic_store_explicit(&gm_options.layout_chosen, true, memory_order_release);
 }
 
@@ -38,12 +78,21 @@ uintptr_t heap_arena_reserve(uintptr_t hint, size_t size) {
     choose_layout(hint);
   if (heap_linear.arena_size != 0)
     return heap_linear_take(size);
-  uintptr_t base = (uintptr_t)sys_reserve_aligned(hint, size, ARENA_SIZE);
-  if (base != 0 && base + size > (uintptr_t)1 << GM_ADDR_BITS) {
-    sys_free(base, size);
+  if (heap_pages.mask == 0 && !reserve_pages())
     return 0;
+  // A second place is tried where the first one's entries are taken, which needs a small heap_pages.
+  for (int attempt = 0; attempt < 64; attempt++, hint += ARENA_SIZE) {
+    uintptr_t base = (uintptr_t)sys_reserve_aligned(hint, size, ARENA_SIZE);
+    if (base == 0)
+      return 0;
+    bool good = base + size <= (uintptr_t)1 << GM_ADDR_BITS && size >> GM_PAGE_SHIFT <= heap_pages.mask + 1;
+    for (uintptr_t at = base; good && at < base + size; at += ARENA_SIZE)
+      good = has_entries_of_its_own(at);
+    if (good)
+      return base;
+    sys_free(base, size);
   }
-  return base;
+  return 0;
 }
 
 // Zeroed memory for an arena's table of spans and its struct.
@@ -57,12 +106,18 @@ static struct heap_arena *make_tables(uintptr_t base) {
     arena->spans = spans;
     return arena;
   }
-  // Not from persistent_alloc: the tables are 66 KiB, touched here and there.
-  struct heap_arena_tables *tables = sys_alloc(gm_align_up(sizeof *tables, GM_PAGE_SIZE));
-  if (tables == NULL)
+  arena_span *spans = &heap_pages.entries[base >> GM_PAGE_SHIFT & heap_pages.mask];
+  if (!sys_map((uintptr_t)spans, ARENA_PAGES * sizeof *spans))
     return NULL;
-  tables->arena.spans = tables->spans;
-  return &tables->arena;
+  sys_used((uintptr_t)spans, ARENA_PAGES * sizeof *spans);
+  struct heap_arena *arena = persistent_alloc(sizeof *arena, GM_CACHE_LINE);
+  if (arena == NULL) {
+    (void)sys_fault((uintptr_t)spans, ARENA_PAGES * sizeof *spans);
+    (void)sys_let_read((uintptr_t)spans, ARENA_PAGES * sizeof *spans);
+    return NULL;
+  }
+  arena->spans = spans;
+  return arena;
 }
 
 struct heap_arena *heap_arena_add(uintptr_t base) {
@@ -75,15 +130,15 @@ struct heap_arena *heap_arena_add(uintptr_t base) {
     memset(arena->chunks[i].allocated, 0xff, sizeof arena->chunks[i].allocated);
   arena->next = arenas;
   arenas = arena;
-  atomic_store_explicit(&heap_arena_map[base >> ARENA_SHIFT], arena->spans, memory_order_release);
+  atomic_store_explicit(&heap_arena_map[base >> ARENA_SHIFT], arena, memory_order_release);
   return arena;
 }
 
 void heap_arena_set_spans(uintptr_t start, size_t npages, struct mspan *span) {
   for (size_t i = 0; i < npages; i++) {
     uintptr_t address = start + (i << GM_PAGE_SHIFT);
-    arena_span *spans = heap_arena_spans_of(address);
-    atomic_store_explicit(&spans[(address >> GM_PAGE_SHIFT) & (ARENA_PAGES - 1)], span, memory_order_release);
+    arena_span *entry = &heap_pages.entries[(address >> GM_PAGE_SHIFT) & heap_pages.mask];
+    atomic_store_explicit(entry, span, memory_order_release);
   }
 }
 

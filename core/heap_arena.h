@@ -1,7 +1,14 @@
-// The map from an address to its span: 64 MiB arenas, found through a table over 2^48 addresses, each with a
-// table of its pages' spans and the page allocator's bitmaps (Go: heapArena and mheap.arenas, spanOf in
-// mheap.go; as on linux/amd64 the first of Go's two levels has one entry, so the map is: arena index ->
-// the arena's table of spans -> span).
+// The heap's 64 MiB arenas, and the map from an address to its span (Go: heapArena and mheap.arenas, spanOf in
+// mheap.go). As on linux/amd64 the first of Go's two levels has one entry. The second is two tables here:
+//
+//   heap_arena_map   arena number -> the arena's struct, over 2^48 addresses: for the page heap
+//   heap_pages       page number -> span: for free(), which so needs one step where Go takes two. It is address
+//                    space for every page there can be, 256 GiB, of which 64 KiB for each arena become memory
+//                    as they are written; all else reads zero. An arena's `spans` is its part of it.
+//
+// Where address space is limited, heap_pages is smaller and a page's number is taken modulo its size; arenas are
+// then placed so that no two share entries. An address of no arena may find some arena's span there: whoever
+// looks up an address that may not be the heap's compares it with what the span covers, as mspan_divide does.
 //
 // Two layouts lie behind it (GOMALLOC_LAYOUT):
 //   sparse  arenas are reserved one by one, anywhere; each gets its tables from the kernel. The default.
@@ -44,45 +51,38 @@ struct page_chunk {
 typedef _Atomic(struct mspan *) arena_span;
 
 struct heap_arena {
-  arena_span *spans; // ARENA_PAGES of them
+  arena_span *spans; // ARENA_PAGES of them, in heap_pages
   struct page_chunk chunks[ARENA_CHUNKS];
   uintptr_t base;
   size_t retained;         // free pages that are not scavenged
   struct heap_arena *next; // all arenas, newest first
 };
 
-// In the sparse layout the arena's struct follows its table of spans.
-struct heap_arena_tables {
-  arena_span spans[ARENA_PAGES];
-  struct heap_arena arena;
+extern _Atomic(struct heap_arena *) heap_arena_map[ARENA_MAP_COUNT];
+
+// `mask` is the number of entries, a power of two, less one. Before the first arena: one entry, NULL.
+struct heap_pages {
+  arena_span *entries;
+  uintptr_t mask;
 };
 
-extern _Atomic(arena_span *) heap_arena_map[ARENA_MAP_COUNT];
+extern struct heap_pages heap_pages;
 
-// The table of the arena that holds an address below 2^GM_ADDR_BITS, or NULL; addresses above share the
-// entries of those below.
-GM_INLINE arena_span *heap_arena_spans_of(uintptr_t address) {
-  // Masked, not compared: an address outside the map finds some other arena's span at most, and cannot be the
-  // start of one of its objects.
+#define HEAP_PAGES_MAX ((size_t)1 << (GM_ADDR_BITS - GM_PAGE_SHIFT))
+
+// The arena of an address below 2^GM_ADDR_BITS, or NULL; addresses above share the entries of those below.
+GM_INLINE struct heap_arena *heap_arena_of(uintptr_t address) {
   uintptr_t index = (address >> ARENA_SHIFT) & (ARENA_MAP_COUNT - 1);
   return atomic_load_explicit(&heap_arena_map[index], memory_order_acquire);
 }
 
-// The arena of an address, or NULL, with the same caution. For the page heap; free() does without.
-GM_INLINE struct heap_arena *heap_arena_of(uintptr_t address) {
-  arena_span *spans = heap_arena_spans_of(address);
-  if (spans == NULL)
-    return NULL;
-  struct heap_arena *linear = heap_linear_bitmap_of(spans);
-  return linear != NULL ? linear : &((struct heap_arena_tables *)spans)->arena;
-}
-
-// The span whose page holds `address`, or NULL. Not for pages inside large spans: see heap_arena_find_span.
+// The span whose page holds `address`, or NULL; for an address of no arena possibly a span elsewhere. Not for
+// pages inside large spans: see heap_arena_find_span.
 GM_INLINE struct mspan *heap_arena_span_of(uintptr_t address) {
-  arena_span *spans = heap_arena_spans_of(address);
-  if (GM_UNLIKELY(spans == NULL))
-    return NULL;
-  return atomic_load_explicit(&spans[(address >> GM_PAGE_SHIFT) & (ARENA_PAGES - 1)], memory_order_acquire);
+  // The mask first: while the first arena is made, a larger mask with the old entries would be wrong.
+  uintptr_t page = (address >> GM_PAGE_SHIFT) & GM_SHARED_LOAD(&heap_pages.mask);
+  atomic_signal_fence(memory_order_acquire);
+  return atomic_load_explicit(&GM_SHARED_LOAD(&heap_pages.entries)[page], memory_order_acquire);
 }
 
 // As heap_arena_span_of, and also right for addresses inside large spans, where it walks back: for error

@@ -92,9 +92,9 @@ static void use_linear(void) {
   REQUIRE(heap_linear.spans_size == heap_linear.arena_size / GM_PAGE_SIZE * 8);
   uintptr_t address = (uintptr_t)block;
   REQUIRE(address - heap_linear.arena < heap_linear.arena_size);
-  // Go 1.10's lookup: the page's number indexes the spans area.
+  // As in Go 1.10 the page's number indexes the spans area, modulo its length instead of less the arena's start.
   struct mspan **spans = (struct mspan **)heap_linear.spans;
-  REQUIRE(spans[(address - heap_linear.arena) >> GM_PAGE_SHIFT] == heap_arena_span_of(address));
+  REQUIRE(spans[(address >> GM_PAGE_SHIFT) % (heap_linear.spans_size / 8)] == heap_arena_span_of(address));
   uintptr_t arena = (uintptr_t)heap_arena_of(address);
   REQUIRE(arena - heap_linear.bitmap < heap_linear.bitmap_size);
   gm_free(block);

@@ -4,16 +4,12 @@
 #include "core/heap_arena.h"
 #include "core/sys_mem.h"
 
-#include <sys/resource.h>
-
 struct heap_linear heap_linear;
 
 // At most this much, so that the program's own mappings still fit.
 static size_t address_space_share(void) {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
-    return SIZE_MAX;
-  return (size_t)limit.rlim_cur / 2;
+  size_t limit = sys_address_space_limit();
+  return limit == SIZE_MAX ? limit : limit / 2;
 }
 
 static bool reserve(uintptr_t hint, size_t arena_size) {
@@ -28,6 +24,10 @@ static bool reserve(uintptr_t hint, size_t arena_size) {
     return false;
   uintptr_t arena = base + tables;
   if (arena + arena_size > (uintptr_t)1 << GM_ADDR_BITS) {
+    sys_free(base, tables + arena_size);
+    return false;
+  }
+  if (!sys_let_read(arena - bitmap_size - spans_size, spans_size)) {
     sys_free(base, tables + arena_size);
     return false;
   }
@@ -69,7 +69,7 @@ bool heap_linear_map_tables(uintptr_t base, void **spans, void **bitmap) {
   uintptr_t offset = base - heap_linear.arena;
   if (offset >= heap_linear.arena_size)
     return false;
-  uintptr_t spans_at = heap_linear.spans + offset / LINEAR_SPANS_RATIO;
+  uintptr_t spans_at = heap_linear.spans + base / LINEAR_SPANS_RATIO % heap_linear.spans_size;
   uintptr_t bitmap_at = heap_linear.bitmap + offset / LINEAR_BITMAP_RATIO;
   if (!map_ready(spans_at, ARENA_SIZE / LINEAR_SPANS_RATIO))
     return false;

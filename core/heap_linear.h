@@ -4,13 +4,13 @@
 //   | spans 512 MiB | bitmap 16 GiB | arena 512 GiB |
 //
 //   arena   64 Mi pages of 8 KiB, handed out from low to high addresses in steps of 64 MiB
-//   spans   one pointer for each page of the arena: 64 Mi x 8 bytes
+//   spans   one pointer for each page of the arena: 64 Mi x 8 bytes, at the page's number modulo 64 Mi
 //   bitmap  2 bits for each 8-byte word of the arena (a 32nd of it), Go's heap bitmap; the 2 MiB that belong
 //           to each 64 MiB hold the page allocator's bitmaps and the other facts about them (struct
 //           heap_arena) at their start
 //
-// It lies behind the arena map of heap_arena.h: a map entry points at 64 KiB of the spans area instead of at
-// a table that was made for that arena, so looking up a span costs the same in both layouts. Differences that
+// It lies behind heap_arena.h: the spans area is its heap_pages, so looking up a span costs the same in both
+// layouts. Differences that
 // show: addresses are one range, known at the start; the heap ends when the arena is used up; address-space
 // limits hit at the start.
 //
@@ -53,14 +53,5 @@ uintptr_t heap_linear_take(size_t size);
 // Makes the tables of the 64 MiB at `base` usable and sets *spans and *bitmap to their start. False without
 // memory, or when `base` is not in the arena.
 bool heap_linear_map_tables(uintptr_t base, void **spans, void **bitmap);
-
-// Where the bitmap area describes the arena whose spans lie at `spans`; NULL when that is not in the spans
-// area.
-GM_INLINE void *heap_linear_bitmap_of(const void *spans) {
-  uintptr_t offset = (uintptr_t)spans - heap_linear.spans;
-  if (GM_LIKELY(offset >= heap_linear.spans_size))
-    return NULL;
-  return (void *)(heap_linear.bitmap + offset * (LINEAR_SPANS_RATIO / LINEAR_BITMAP_RATIO));
-}
 
 #endif

@@ -47,15 +47,23 @@
 #define PUBLIC GM_EXPORT
 
 // What is wrong with a pointer, and what the program wanted with it: the words of the report.
-enum misuse { MISUSE_FREED, MISUSE_INTERIOR, MISUSE_MISALIGNED, MISUSE_INVALID, MISUSE_FOREIGN };
+enum misuse {
+  MISUSE_FREED,
+  MISUSE_INTERIOR,
+  MISUSE_MISALIGNED,
+  MISUSE_INVALID,
+  MISUSE_FOREIGN,
+  MISUSE_COLLECTED
+};
 enum operation { OPERATION_FREE, OPERATION_REALLOC, OPERATION_USABLE_SIZE };
 
-static const char *const misuse_text[3][5] = {
-    {"double free of", "interior free of", "misaligned free of", "invalid free of", "foreign free of"},
+static const char *const misuse_text[3][6] = {
+    {"double free of", "interior free of", "misaligned free of", "invalid free of", "foreign free of",
+     "free of collected object"},
     {"realloc of freed block", "realloc of interior pointer", "realloc of misaligned pointer",
-     "realloc of invalid pointer", "realloc of foreign pointer"},
+     "realloc of invalid pointer", "realloc of foreign pointer", "realloc of collected object"},
     {"usable size of freed block", "usable size of interior pointer", "usable size of misaligned pointer",
-     "usable size of invalid pointer", "usable size of foreign pointer"},
+     "usable size of invalid pointer", "usable size of foreign pointer", "usable size of collected object"},
 };
 
 static GM_COLD void report_not_a_block(enum operation operation, uintptr_t address, struct mspan *span) {
@@ -65,13 +73,15 @@ static GM_COLD void report_not_a_block(enum operation operation, uintptr_t addre
   } else if (span == &mspan_returned) {
     misuse = MISUSE_FREED; // the pages were a span's, whose objects are all free
     span = NULL;
+  } else if (span != NULL && span->place == SPAN_COLLECTED) {
+    misuse = MISUSE_COLLECTED;
   } else if (heap_arena_of(address) != NULL) {
     span = heap_arena_find_span(address);
     misuse = MISUSE_INVALID;
     if (span != NULL && mspan_object_of(span, address) != 0)
       misuse = MISUSE_INTERIOR;
   }
-  if (misuse != MISUSE_FREED && address % 8 != 0)
+  if (misuse != MISUSE_FREED && misuse != MISUSE_COLLECTED && address % 8 != 0)
     misuse = MISUSE_MISALIGNED;
   mspan_report(misuse_text[operation][misuse], span, address);
 }
@@ -128,12 +138,6 @@ GM_NOINLINE void free_remote(uintptr_t address, struct mspan *span, uint64_t ind
   // mspan.h.
   if (before == 0)
     mcache_announce_remote(span);
-}
-
-// The class's stack is full, or closed: the object goes back to its span.
-GM_NOINLINE void free_to_span(struct mspan *span, uint64_t index) {
-  if (GM_UNLIKELY(mspan_put_back(span, index)))
-    mcache_span_changed(mcache_current, span);
 }
 
 // A live block: its span and index. The one place where realloc and usable_size validate a pointer.
@@ -242,18 +246,24 @@ PUBLIC void *gm_calloc(size_t count, size_t size) {
   return object;
 }
 
-// The block can stay where it is: its class (or page count) serves the new size without wasting half of it.
+// A block of a class can stay where it is: the class serves the new size without wasting half of it.
+GM_INLINE bool fits_class(size_t old, size_t size) {
+  return size <= old && (size > old / 2 || old <= GM_MIN_ALIGN);
+}
+
+// The same for all blocks; a large one may change its number of pages.
 static bool fits_in_place(struct mspan *span, size_t size) {
   size_t old = span->object_size;
   if (span_class_size_class(span->class) != 0)
-    return size <= old && (size > old / 2 || old <= GM_MIN_ALIGN);
+    return fits_class(old, size);
   if (size <= SIZE_CLASS_MAX || size > GM_MAX_REQUEST)
     return false;
   size_t npages = pages_for(size);
   return npages == span->npages || mheap_resize_large(span, npages);
 }
 
-PUBLIC void *gm_realloc(void *pointer, size_t size) {
+// Every realloc that is not of a small block in place.
+static GM_NOINLINE void *realloc_slow(void *pointer, size_t size) {
   if (pointer == NULL)
     return malloc_inline(size);
   struct mspan *span = find_live_block(OPERATION_REALLOC, (uintptr_t)pointer);
@@ -274,6 +284,19 @@ PUBLIC void *gm_realloc(void *pointer, size_t size) {
   return moved;
 }
 
+PUBLIC void *gm_realloc(void *pointer, size_t size) {
+  // What programs do most: grow a small block by a little. No call, and so no registers to save.
+  struct mspan *span = heap_arena_span_of((uintptr_t)pointer);
+  if (GM_LIKELY(span != NULL)) {
+    uint64_t index = mspan_divide(span, (uintptr_t)pointer);
+    size_t old = span->object_size;
+    if (GM_LIKELY(index < span->object_count && !mspan_object_is_free(span, index) && size != 0 &&
+                  old <= SIZE_CLASS_MAX && fits_class(old, size)))
+      return pointer;
+  }
+  return realloc_slow(pointer, size);
+}
+
 PUBLIC void *gm_reallocarray(void *pointer, size_t count, size_t size) {
   size_t total = 0;
   if (__builtin_mul_overflow(count, size, &total))
@@ -287,7 +310,7 @@ static void *alloc_aligned(size_t align, size_t size) {
     return malloc_inline(size < align ? align : size);
   unsigned size_class = align <= GM_PAGE_SIZE ? size_class_of_aligned(size, align) : 0;
   if (size_class != 0)
-    return malloc_inline(size_class_size[size_class]);
+    return malloc_of_class(mcache_current, size_class);
   struct mspan *span = large_span(size > 0 ? size : 1, align);
   return span != NULL ? (void *)span->start : fail(ENOMEM);
 }

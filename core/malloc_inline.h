@@ -12,17 +12,8 @@ void *malloc_large(size_t size);
 void free_not_a_block(uintptr_t address, struct mspan *span);
 void free_remote(uintptr_t address, struct mspan *span, uint64_t index);
 void free_twice(uintptr_t address, struct mspan *span);
-void free_to_span(struct mspan *span, uint64_t index);
 
-GM_INLINE void *malloc_inline(size_t size) {
-  struct mcache *cache = mcache_current;
-  size_t size_class = 0;
-  if (GM_LIKELY(size <= SIZE_CLASS_FINE_MAX))
-    size_class = size_class_fine[(size + 7) >> 3];
-  else if (GM_LIKELY(size <= SIZE_CLASS_MAX))
-    size_class = size_class_coarse[(size - SIZE_CLASS_FINE_MAX + 127) >> 7];
-  else
-    return malloc_large(size);
+GM_INLINE void *malloc_of_class(struct mcache *cache, size_t size_class) {
   struct mcache_slot *slot = &cache->slots[size_class]; // the noscan half: see make_span_class
   if (GM_LIKELY(!mcache_stack_is_empty(slot)))
     return mcache_stack_pop(slot);
@@ -30,6 +21,20 @@ GM_INLINE void *malloc_inline(size_t size) {
   if (GM_LIKELY(bits != 0))
     return mcache_slot_take(slot, bits);
   return malloc_small_slow(cache, slot);
+}
+
+GM_INLINE void *malloc_inline(size_t size) {
+  struct mcache *cache = mcache_current;
+  size_t size_class = 0;
+  if (!GM_LEVEL_TINY && size < GM_MIN_ALIGN)
+    size = GM_MIN_ALIGN;
+  if (GM_LIKELY(size <= SIZE_CLASS_FINE_MAX))
+    size_class = size_class_fine[(size + 7) >> 3];
+  else if (GM_LIKELY(size <= SIZE_CLASS_MAX))
+    size_class = size_class_coarse[(size - SIZE_CLASS_FINE_MAX + 127) >> 7];
+  else
+    return malloc_large(size);
+  return malloc_of_class(cache, size_class);
 }
 
 GM_INLINE void free_inline(void *pointer) {
@@ -57,8 +62,9 @@ GM_INLINE void free_inline(void *pointer) {
   }
   struct mcache_slot *slot = &cache->slots[span->class];
   struct cached_object *top = slot->top;
-  if (GM_UNLIKELY(top == slot->limit)) {
-    free_to_span(span, index);
+  if (GM_UNLIKELY(top == slot->limit)) { // full, or closed: the object goes back to its span
+    if (GM_UNLIKELY(mspan_put_back(span, index)))
+      mcache_span_changed(cache, span);
     return;
   }
   mspan_set_state(state, OBJECT_CACHED);

@@ -3,6 +3,7 @@
 #include "core/mcache.h"
 
 #include "core/heap_arena.h"
+#include "core/levels.h"
 #include "core/mcache_large.h"
 #include "core/mcache_thread.h"
 #include "core/mheap.h"
@@ -113,7 +114,8 @@ GM_NOINLINE void *mcache_refill(struct mcache *cache, span_class class, bool *fr
 enum { STACK_BYTES_MAX = 32 << 10 };
 
 void mcache_open_stack(struct mcache *cache, span_class class) {
-  if (class >= SIZE_CLASS_COUNT || cache->slots[class].limit != cache->stacks[class].entries)
+  if (!GM_LEVEL_STACK || class >= SIZE_CLASS_COUNT ||
+      cache->slots[class].limit != cache->stacks[class].entries)
     return;
   unsigned count = STACK_BYTES_MAX / size_class_size[class];
   count = count > MCACHE_STACK_ENTRIES - 1 ? MCACHE_STACK_ENTRIES - 1 : count;

@@ -1,6 +1,7 @@
 // Large blocks kept by a thread. See mcache_large.h.
 #include "core/mcache_large.h"
 
+#include "core/levels.h"
 #include "core/mheap.h"
 
 static_assert(MCACHE_LARGE_MAX < 64, "nonempty has one bit per length");
@@ -32,6 +33,8 @@ struct mspan *mcache_large_take(struct mcache *cache, size_t npages) {
 }
 
 bool mcache_large_keep(struct mcache *cache, struct mspan *span) {
+  if (!GM_LEVEL_LARGE_CACHE)
+    return false;
   struct mcache_large *large = &cache->large;
   size_t npages = span->npages;
   if (npages > MCACHE_LARGE_MAX || npages > large->limit)

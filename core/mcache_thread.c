@@ -2,6 +2,7 @@
 #include "core/mcache_thread.h"
 
 #include "core/fixalloc.h"
+#include "core/levels.h"
 #include "core/mcache_large.h"
 #include "core/mcache_suspend.h"
 #include "core/mheap.h"
@@ -115,6 +116,8 @@ static struct mcache *obtain(void) {
 }
 
 struct mcache *mcache_attach(void) {
+  if (!GM_LEVEL_MCACHE)
+    return NULL;
   if (mcache_thread_state == THREAD_ENDED)
     return mcache_left_handler() ? mcache_attach() : NULL;
   if (mcache_current != &mcache_none)

@@ -2,28 +2,29 @@
 #include "core/mcentral.h"
 
 #include "core/check_heap.h"
+#include "core/levels.h"
 #include "core/mcache.h"
 #include "core/mheap.h"
 
 // Go: partialSwept(sweepgen) and friends.
-static unsigned swept_index(void) {
-  return gm_heap.sweep_generation / 2 % 2;
+static unsigned swept_index(const struct mcentral *central) {
+  return central->collected ? gm_heap.sweep_generation / 2 % 2 : 0;
 }
 
 struct mspan_list *mcentral_partial_swept(struct mcentral *central) {
-  return &central->partial[swept_index()];
+  return &central->partial[swept_index(central)];
 }
 
 struct mspan_list *mcentral_partial_unswept(struct mcentral *central) {
-  return &central->partial[1 - swept_index()];
+  return &central->partial[1 - swept_index(central)];
 }
 
 struct mspan_list *mcentral_full_swept(struct mcentral *central) {
-  return &central->full[swept_index()];
+  return &central->full[swept_index(central)];
 }
 
 struct mspan_list *mcentral_full_unswept(struct mcentral *central) {
-  return &central->full[1 - swept_index()];
+  return &central->full[1 - swept_index(central)];
 }
 
 static struct mcentral *central_lock(span_class class) {
@@ -38,6 +39,8 @@ static void central_unlock(struct mcentral *central) {
 }
 
 struct mspan *mcentral_take(span_class class, struct mcache *owner) {
+  if (!GM_LEVEL_MCENTRAL)
+    return NULL;
   struct mcentral *central = central_lock(class);
   struct mspan_list *partial = mcentral_partial_swept(central);
   struct mspan *span = partial->first;

@@ -1,8 +1,9 @@
 // The spans of one span class that no thread owns (Go: mcentral.go): those of threads that ended. Living
 // threads keep their full spans, unlike Go's, because their own frees to them need no atomics.
 //
-// Go's four sets are here: partial and full, each swept and unswept, chosen by the sweep generation. Sweeping
-// is a collector's work; without one every span counts as swept and the unswept sets stay empty.
+// Go's four sets are here: partial and full, each swept and unswept. Sweeping is a collector's work: for the
+// classes that a collector allocates from (gc/), the heap's sweep generation chooses which set is which, so that one
+// addition makes every swept span an unswept one. malloc's spans always count as swept.
 //
 // Threads: any; each mcentral has a lock (LOCK_RANK_CENTRAL) that guards the lists, the spans on them, and
 // every change of a span's owner between NULL and an mcache.
@@ -16,6 +17,7 @@ struct mcentral {
   struct gm_lock lock;
   struct mspan_list partial[2]; // indexed by sweep generation / 2 % 2: swept; the other: unswept
   struct mspan_list full[2];
+  bool collected; // of a collector's class: the sweep generation counts
 } __attribute__((aligned(GM_CACHE_LINE)));
 
 struct mspan_list *mcentral_partial_swept(struct mcentral *central);

@@ -4,6 +4,7 @@
 #include "core/check_heap.h"
 #include "core/fixalloc.h"
 #include "core/heap_arena.h"
+#include "core/huge_pages.h"
 #include "core/page_alloc.h"
 #include "core/page_cache.h"
 #include "core/scavenge.h"
@@ -59,6 +60,8 @@ static bool map_chunks(uintptr_t start, uintptr_t end) {
     return false;
   }
   gm_heap.mapped_pages += npages;
+  if (end - start == CHUNK_SIZE) // more: a single large block wants it
+    huge_pages_note_growth(start, CHUNK_SIZE, gm_heap.in_use_pages << GM_PAGE_SHIFT);
   return true;
 }
 
@@ -209,7 +212,7 @@ bool mheap_resize_large(struct mspan *span, size_t npages) {
     gm_heap.large_bytes += npages > old ? (npages - old) << GM_PAGE_SHIFT : 0;
     span->object_size = npages << GM_PAGE_SHIFT;
     if (npages < old)
-      scavenge_note_free(old - npages);
+      scavenge_note_free();
   }
   mheap_unlock();
   return done;
@@ -236,13 +239,57 @@ static void free_span_locked(struct mspan *span, bool large) {
   gm_heap.span_count--;
   gm_heap.large_frees += large;
   free_pages(span->start, span->npages);
-  scavenge_note_free(span->npages);
+  scavenge_note_free();
   fixalloc_free(&span_alloc[mspan_group_count(span)], span);
 }
 
 void mheap_free_span(struct mspan *span) {
   mheap_lock();
   free_span_locked(span, span_class_size_class(span->class) == 0);
+  mheap_unlock();
+  scavenge_wake();
+}
+
+static struct fixalloc *collected_span_alloc(size_t state_bytes) {
+  return &span_alloc[state_bytes == 0 ? 1 : (state_bytes + 63) / 64];
+}
+
+struct mspan *mheap_alloc_collected(size_t npages, size_t state_bytes) {
+  GM_ASSERT(state_bytes <= (size_t)SPAN_CELLS_MAX);
+  size_t scavenged = 0;
+  size_t wanted = npages;
+  mheap_lock();
+  init_once();
+  struct fixalloc *fixed = collected_span_alloc(state_bytes);
+  struct mspan *span = fixalloc_alloc(fixed);
+  uintptr_t start = span != NULL ? page_cache_take(&npages, wanted) : 0;
+  if (start == 0 && span != NULL)
+    start = alloc_pages(npages, &scavenged);
+  if (start == 0) {
+    if (span != NULL)
+      fixalloc_free(fixed, span);
+    mheap_unlock();
+    return NULL;
+  }
+  mspan_init_collected(span, start, npages, scavenged == npages);
+  heap_arena_set_spans(start, npages, span);
+  gm_heap.in_use_pages += npages;
+  gm_heap.collected_pages += npages;
+  gm_heap.span_count++;
+  scavenge_note_alloc();
+  mheap_unlock();
+  return span;
+}
+
+void mheap_free_collected(struct mspan *span, size_t state_bytes) {
+  mheap_lock();
+  heap_arena_set_spans(span->start, span->npages, &mspan_returned);
+  gm_heap.in_use_pages -= span->npages;
+  gm_heap.collected_pages -= span->npages;
+  gm_heap.span_count--;
+  free_pages(span->start, span->npages);
+  scavenge_note_free();
+  fixalloc_free(collected_span_alloc(state_bytes), span);
   mheap_unlock();
   scavenge_wake();
 }
@@ -264,6 +311,7 @@ size_t mheap_release_all(void) {
   mheap_lock();
   page_cache_flush();
   size_t pages = page_alloc_scavenge(SIZE_MAX);
+  huge_pages_note_release();
   mheap_unlock();
   return pages << GM_PAGE_SHIFT;
 }

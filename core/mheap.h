@@ -16,7 +16,8 @@ struct mheap {
   struct gm_lock lock;
   bool initialised; // under the lock
   struct mcentral central[SPAN_CLASS_COUNT];
-  // Go's sweep generation: mcentral's swept lists are chosen by it. Only a collector advances it.
+  // Go's sweep generation: the swept lists of collected classes are chosen by it (mcentral.h). The collector advances
+  // it by 2 per cycle while the world is stopped.
   uint32_t sweep_generation;
 
   // Counters under the lock, in pages or events.
@@ -26,6 +27,7 @@ struct mheap {
   uint64_t large_frees;
   uint64_t large_bytes; // ever handed out in large objects, growth in place included
   size_t span_count;
+  size_t collected_pages; // of in_use_pages: in SPAN_COLLECTED spans
 };
 
 extern struct mheap gm_heap;
@@ -35,6 +37,13 @@ struct mspan *mheap_alloc_small(span_class class);
 
 // A span of one object of npages > 0 pages that starts at a multiple of `align` (a power of two).
 struct mspan *mheap_alloc_large(size_t npages, size_t align);
+
+// A span for a collector's objects (SPAN_COLLECTED) with `state_bytes` of memory at its `states`, at most
+// SPAN_CELLS_MAX, their content undefined. All its pages are in the arena map.
+struct mspan *mheap_alloc_collected(size_t npages, size_t state_bytes);
+
+// Takes such a span back; `state_bytes` as then.
+void mheap_free_collected(struct mspan *span, size_t state_bytes);
 
 // Grows (in place) or shrinks a large span. False when the following pages are not free.
 bool mheap_resize_large(struct mspan *span, size_t npages);

@@ -60,6 +60,15 @@ void mspan_init_large(struct mspan *span, uintptr_t start, size_t npages, span_c
   mspan_set_state(span->states, OBJECT_LIVE);
 }
 
+void mspan_init_collected(struct mspan *span, uintptr_t start, size_t npages, bool fresh) {
+  init_common(span, start, npages, make_span_class(0, true), npages << GM_PAGE_SHIFT);
+  span->object_count = 0;
+  span->place = SPAN_COLLECTED;
+  span->needs_zero = !fresh;
+  atomic_store_explicit(&span->summary, 0, memory_order_relaxed);
+  atomic_store_explicit(&span->taken_count, 0, memory_order_relaxed);
+}
+
 uintptr_t mspan_object_of(const struct mspan *span, uintptr_t address) {
   unsigned size_class = span_class_size_class(span->class);
   if (size_class == 0)

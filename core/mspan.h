@@ -40,6 +40,7 @@ enum span_place {
   SPAN_CENTRAL_PARTIAL, // mcentral's list: has free objects
   SPAN_CENTRAL_FULL,    // mcentral's list: has none
   SPAN_LARGE,           // one object of whole pages
+  SPAN_COLLECTED,       // a collector's (gc/): object_count is 0, `states` holds the collector's struct
 };
 
 #define SPAN_GROUPS_MAX 64
@@ -124,6 +125,10 @@ uintptr_t mspan_object_of(const struct mspan *span, uintptr_t address);
 // Fills in a span of free objects: `fresh` when its memory reads zero. The states follow the struct.
 void mspan_init_small(struct mspan *span, uintptr_t start, span_class class, bool fresh);
 void mspan_init_large(struct mspan *span, uintptr_t start, size_t npages, span_class class, bool fresh);
+
+// Fills in a span whose objects a collector manages. Its object_count is 0, as mspan_returned's, so that free()
+// finds no block in it without a test for it.
+void mspan_init_collected(struct mspan *span, uintptr_t start, size_t npages, bool fresh);
 
 // The objects of a group whose state is `free`, one bit each. For the owner.
 uint64_t mspan_free_bits(const struct mspan *span, uint32_t group);

@@ -16,6 +16,7 @@ struct gm_options gm_options = {
     .retain_percent = 10,
     .retain_min = (uint64_t)8 << 20,
     .decay_ms = 500,
+    .huge_pages = GM_NO_HUGE_PAGES,
 };
 
 enum option_kind {
@@ -72,6 +73,14 @@ static const struct option table[] = {
      {NULL, NULL},
      "none",
      "none, or milliseconds from 0 to 3600000"},
+    {"huge_pages",
+     &gm_options.huge_pages,
+     OPTION_BYTES,
+     0,
+     (uint64_t)1 << 40,
+     {NULL, NULL},
+     "none",
+     "none, or bytes from 0 to 1TiB, as in 16MiB"},
 };
 
 enum { OPTION_COUNT = sizeof table / sizeof *table };

@@ -10,6 +10,7 @@
 //   GOMALLOC_RETAIN        retain              percent, 0 to 1000                   10
 //   GOMALLOC_RETAIN_MIN    retain_min          bytes, 0 to 1TiB                     8MiB
 //   GOMALLOC_DECAY         decay               milliseconds, 0 to 3600000; or none  500
+//   GOMALLOC_HUGE_PAGES    huge_pages          bytes, 0 to 1TiB; or none            none
 //
 // Bytes are a decimal number, alone or with B, KiB, MiB, GiB or TiB behind it, no space between: 512MiB. The
 // environment is read once, before the first page is taken from the system, and never in programs that run
@@ -30,8 +31,9 @@
 
 enum gm_layout { GM_LAYOUT_SPARSE, GM_LAYOUT_LINEAR }; // see heap_arena.h
 
-#define GM_NO_LIMIT UINT64_MAX
-#define GM_NO_DECAY UINT64_MAX
+#define GM_NO_LIMIT      UINT64_MAX
+#define GM_NO_DECAY      UINT64_MAX
+#define GM_NO_HUGE_PAGES UINT64_MAX
 
 // What happens on misuse is errors.h's own value (errors_action).
 struct gm_options {
@@ -44,6 +46,9 @@ struct gm_options {
   _Atomic uint64_t mem_limit;
   _Atomic uint64_t retain_percent; // free memory to keep for reuse, as percent of the bytes in spans
   _Atomic uint64_t retain_min;     // free memory that is kept in any case until it decays, in bytes
+  // Bytes in spans from which on the heap grows by huge pages where the system gives them on request;
+  // GM_NO_HUGE_PAGES: never (huge_pages.h).
+  _Atomic uint64_t huge_pages;
   _Atomic uint64_t
       decay_ms; // free pages that nobody took for so long go back; GM_NO_DECAY: they stay within the goal
 };

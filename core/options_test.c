@@ -48,6 +48,8 @@ static void test_values(void **state) {
       {"decay", "3600000", &gm_options.decay_ms, 3600000},
       {"decay", "none", &gm_options.decay_ms, GM_NO_DECAY},
       {"decay", "0", &gm_options.decay_ms, 0},
+      {"huge_pages", "32MiB", &gm_options.huge_pages, (uint64_t)32 << 20},
+      {"huge_pages", "none", &gm_options.huge_pages, GM_NO_HUGE_PAGES},
   };
   for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
     assert_int_equal(gm_set_option(good[i].name, good[i].text), 0);
@@ -80,6 +82,7 @@ static void test_bad_values_change_nothing(void **state) {
       {"retain_min", "none"},
       {"decay", "3600001"},
       {"decay", "10ms"},
+      {"huge_pages", "2TiB"},
       {"MEMLIMIT", "512MiB"},
       {"GOMALLOC_STATS", "1"},
       {"", "1"},
@@ -113,7 +116,7 @@ static void test_every_option_is_described(void **state) {
     assert_non_null(name);
     count++;
   }
-  assert_int_equal(count, 8);
+  assert_int_equal(count, 9);
 }
 
 // Runs `action` in a child; its stderr goes to `output`. Returns the wait status.

@@ -380,6 +380,15 @@ void page_alloc_give_scavenged(uintptr_t start, size_t npages) {
   scavenged_pages += npages;
 }
 
+bool page_alloc_is_scavenged(uintptr_t start, size_t npages) {
+  uintptr_t end = start + (npages << GM_PAGE_SHIFT);
+  for (uintptr_t at = start; at < end; at += CHUNK_SIZE)
+    for (unsigned w = 0; w < CHUNK_WORDS; w++)
+      if (chunk_of(at)->scavenged[w] != UINT64_MAX)
+        return false;
+  return true;
+}
+
 bool page_alloc_undo(uintptr_t start, size_t npages) {
   if ((start ^ (start + (npages << GM_PAGE_SHIFT) - 1)) >> CHUNK_SHIFT != 0)
     return false;

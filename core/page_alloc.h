@@ -40,6 +40,9 @@ size_t page_alloc_take_retained(size_t most, uintptr_t *start);
 // Frees pages that page_alloc_take_retained took and the caller made Prepared.
 void page_alloc_give_scavenged(uintptr_t start, size_t npages);
 
+// All of [start, start + npages), whole chunks of arenas that exist, is free and scavenged.
+bool page_alloc_is_scavenged(uintptr_t start, size_t npages);
+
 // Takes back a page_alloc_find whose pages were all scavenged and were not touched since. False, and nothing
 // done, when they are not in one chunk.
 bool page_alloc_undo(uintptr_t start, size_t npages);

@@ -27,7 +27,7 @@ static size_t random_below(size_t limit) {
 
 static int set_up(void **state) {
   (void)state;
-  base = (uintptr_t)sys_reserve_aligned(0, 2 * ARENA_SIZE, ARENA_SIZE);
+  base = heap_arena_reserve(0, 2 * ARENA_SIZE);
   if (base == 0 || !sys_map(base, 2 * ARENA_SIZE))
     return -1;
   if (heap_arena_add(base) == NULL || heap_arena_add(base + ARENA_SIZE) == NULL)

@@ -1,6 +1,7 @@
 // Free page runs by length. See page_cache.h.
 #include "core/page_cache.h"
 
+#include "core/levels.h"
 #include "core/page_alloc.h"
 
 enum { RUNS_MAX = 1024, NOBODY = 0 };
@@ -40,7 +41,7 @@ uintptr_t page_cache_take(size_t *npages, size_t most) {
 }
 
 bool page_cache_put(uintptr_t start, size_t npages) {
-  if (npages > PAGE_CACHE_RUN_MAX)
+  if (!GM_LEVEL_PAGE_CACHE || npages > PAGE_CACHE_RUN_MAX)
     return false;
   uint16_t run = unused;
   if (run != NOBODY)

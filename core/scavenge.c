@@ -1,6 +1,7 @@
 // The retention goal, the decay, and the background thread. See scavenge.h.
 #include "core/scavenge.h"
 
+#include "core/huge_pages.h"
 #include "core/mheap.h"
 #include "core/options.h"
 #include "core/page_alloc.h"
@@ -18,8 +19,7 @@
 
 enum {
   TICKS = 4,                                   // per decay time
-  THREAD_FREED = (16 << 20) >> GM_PAGE_SHIFT,  // so much must have been freed before the thread starts
-  THREAD_HEAP = (8 << 20) >> GM_PAGE_SHIFT,    // in a heap of so much
+  THREAD_HEAP = (8 << 20) >> GM_PAGE_SHIFT,    // the thread starts when so much is in spans
   WORTH_WAKING = (256 << 10) >> GM_PAGE_SHIFT, // less than this is not worth a wake-up
   STEP = (1 << 20) >> GM_PAGE_SHIFT,           // given back with one system call at most
   SHRINK_STEP = (256 << 10) >> GM_PAGE_SHIFT,  // in a small heap an eighth is not worth a trim
@@ -31,7 +31,7 @@ _Atomic uint32_t scavenge_shrinks;
 
 // Under the heap lock.
 static struct {
-  size_t freed;       // pages, ever
+  size_t thread_from; // pages in spans from which on there is to be a thread
   size_t lowest;      // least retained pages since the last tick
   size_t lows[TICKS]; // and in the last ticks
   unsigned tick;
@@ -41,7 +41,7 @@ static struct {
   size_t shrunk_from;     // the heap's pages in use, where scavenge_shrinks counts from
   uintptr_t transit;      // run that the thread is giving back without the lock
   size_t transit_pages;
-} state;
+} state = {.thread_from = THREAD_HEAP};
 
 // What the thread sleeps on: 1 while it has nothing to do.
 static _Atomic uint32_t asleep;
@@ -61,6 +61,7 @@ static size_t retention_goal(void) {
 static void release_now(size_t npages) {
   page_cache_flush();
   (void)page_alloc_scavenge(npages);
+  huge_pages_note_release();
 }
 
 // The soft limit: what is over it goes back at once, as far as pages are free.
@@ -101,8 +102,7 @@ void scavenge_note_alloc(void) {
   size_t retained = retained_pages();
   if (retained < state.lowest)
     state.lowest = retained;
-  if (GM_UNLIKELY(!state.has_thread && state.freed >= THREAD_FREED &&
-                  gm_heap.in_use_pages + retained >= THREAD_HEAP &&
+  if (GM_UNLIKELY(!state.has_thread && gm_heap.in_use_pages >= state.thread_from &&
                   gm_option_get(&gm_options.decay_ms) != GM_NO_DECAY))
     atomic_store_explicit(&scavenge_thread_wanted, true, memory_order_relaxed);
 }
@@ -115,8 +115,7 @@ static void note_shrinking(void) {
   atomic_fetch_add_explicit(&scavenge_shrinks, 1, memory_order_relaxed);
 }
 
-void scavenge_note_free(size_t npages) {
-  state.freed += npages;
+void scavenge_note_free(void) {
   note_shrinking();
   size_t retained = retained_pages();
   keep_limit(retained);
@@ -178,6 +177,7 @@ static void release_in_steps(size_t npages) {
     mheap_lock();
     page_alloc_give_scavenged(state.transit, done);
     state.transit_pages = 0;
+    huge_pages_note_release();
     npages = npages > done ? npages - done : 0;
   }
 }
@@ -236,7 +236,7 @@ void scavenge_start_thread(void) {
   if (!started) {
     mheap_lock();
     state.has_thread = false;
-    state.freed = 0; // try again when as much was freed again
+    state.thread_from = 2 * gm_heap.in_use_pages; // not again at every malloc
     mheap_unlock();
   }
   errno = saved_errno;
@@ -244,7 +244,7 @@ void scavenge_start_thread(void) {
 
 void scavenge_after_fork(void) {
   state.has_thread = false;
-  state.freed = 0;
+  state.thread_from = gm_heap.in_use_pages + THREAD_HEAP; // most children run another program soon
   state.released_ms = 0;
   atomic_store_explicit(&asleep, 0, memory_order_relaxed);
   // The parent's thread may have been giving these back; here they are as they were.

@@ -6,10 +6,9 @@
 // quarter of GOMALLOC_DECAY), then the rest (after all of it). A background thread does this, with the heap's
 // lock released while the system works.
 //
-// The thread starts late, and not at all in programs that free little: a malloc that finds that much was
-// freed starts it (never a free, which libc may call with its own locks held). When it has nothing to do it
-// sleeps until a free wakes it. A program that never had the thread, frees nearly everything and falls idle
-// releases by itself, in a few large steps.
+// The thread starts in the malloc that finds 8 MiB in spans (never in a free, which libc may call with its own
+// locks held). When it has nothing to do it sleeps until a free wakes it. A smaller program has no thread;
+// when it frees nearly everything it releases by itself, in a few large steps.
 //
 // Units: pages of GM_PAGE_SIZE. Threads: the caller holds the heap lock unless said otherwise. Errors: none;
 // without memory for a thread there is none.
@@ -23,8 +22,8 @@
 // Called after pages were taken from the page cache or the page allocator.
 void scavenge_note_alloc(void);
 
-// Called after `npages` pages were freed.
-void scavenge_note_free(size_t npages);
+// Called after pages were freed.
+void scavenge_note_free(void);
 
 // Pages that the background thread is giving back at the moment: neither free nor in a span.
 size_t scavenge_in_transit(void);

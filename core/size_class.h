@@ -14,6 +14,7 @@
 #define GOMALLOC_SIZE_CLASS_H
 
 #include "core/base.h"
+#include "core/levels.h"
 
 #include "core/size_class_table.h"
 
@@ -34,6 +35,8 @@ GM_INLINE unsigned span_class_size_class(span_class class) {
 
 // The class that serves `size` bytes, 0 <= size <= SIZE_CLASS_MAX. Never 0.
 GM_INLINE unsigned size_class_of(size_t size) {
+  if (!GM_LEVEL_TINY && size < GM_MIN_ALIGN)
+    size = GM_MIN_ALIGN;
   if (GM_LIKELY(size <= SIZE_CLASS_FINE_MAX))
     return size_class_fine[(size + 7) >> 3];
   return size_class_coarse[(size - SIZE_CLASS_FINE_MAX + 127) >> 7];

@@ -27,6 +27,8 @@ static void tally_span(struct mspan *span, void *context) {
   struct tally *tally = context;
   unsigned size_class = span_class_size_class(span->class);
   tally->span_bytes += sizeof *span;
+  if (span->place == SPAN_COLLECTED)
+    return; // HeapInuse has its pages; gm_gc_stats_read knows its objects
   if (size_class == 0) {
     tally->large_bytes += mspan_object_is_free(span, 0) ? 0 : span->object_size;
     return;
@@ -74,7 +76,7 @@ static void read_metadata(struct gm_stats *stats, const struct tally *tally) {
   bool linear = gm_option_get(&gm_options.layout) == GM_LAYOUT_LINEAR;
   for (const struct heap_arena *arena = heap_arena_first(); arena != NULL; arena = arena->next)
     stats->ArenaSys += linear ? ARENA_SIZE / LINEAR_SPANS_RATIO + ARENA_SIZE / LINEAR_BITMAP_RATIO
-                              : sizeof(struct heap_arena_tables);
+                              : ARENA_PAGES * sizeof(arena_span); // the struct is in MetadataSys
   stats->Sys = stats->HeapSys + stats->MetadataSys + stats->ArenaSys;
 }
 

@@ -1,4 +1,6 @@
 // Threads: objects passed around and freed by others, threads that end with live blocks, adoption, fork.
+// STRESS_SECONDS=1800 repeats everything for so long, each time with other random numbers, and says how many
+// operations that were.
 #include "core/gomalloc.h"
 
 #include <limits.h>
@@ -8,9 +10,11 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -25,6 +29,8 @@ struct parcel {
 
 static _Atomic(struct parcel *) exchange_slots[SLOTS];
 static _Atomic int damaged;
+static _Atomic uint64_t operations; // mallocs, frees and reallocs of the traders
+static uint64_t repetition;
 
 static uint64_t next_random(uint64_t *state) {
   *state ^= *state << 13;
@@ -61,7 +67,8 @@ static void open_parcel(struct parcel *parcel) {
 }
 
 static void trade(uint64_t seed, int rounds) {
-  uint64_t state = seed * 0x9e3779b97f4a7c15 + 1;
+  uint64_t state = (seed + (repetition << 32)) * 0x9e3779b97f4a7c15 + 1;
+  uint64_t reallocs = 0;
   for (int i = 0; i < rounds; i++) {
     struct parcel *mine = make_parcel(&state);
     if (mine == NULL)
@@ -72,6 +79,7 @@ static void trade(uint64_t seed, int rounds) {
       mine = gm_realloc(mine, size);
       memset((char *)mine + mine->size, (int)(mine->seed & 0xff), size - mine->size);
       mine->size = size;
+      reallocs++;
     }
     // Release and acquire: the content travels with the pointer.
     struct parcel *theirs =
@@ -79,6 +87,7 @@ static void trade(uint64_t seed, int rounds) {
     if (theirs != NULL)
       open_parcel(theirs);
   }
+  atomic_fetch_add(&operations, 2 * (uint64_t)rounds + reallocs);
 }
 
 static void *trader(void *argument) {
@@ -245,10 +254,12 @@ static void *use_late_key(void *argument) {
 static void test_allocation_in_last_destructors(void **state) {
   (void)state;
   assert_int_equal(pthread_key_create(&late_key, late_destructor), 0);
+  atomic_store(&late_rounds, 0);
   pthread_t threads[THREADS];
   start_all(threads, THREADS, use_late_key);
   join_all(threads, THREADS);
   assert_int_equal(atomic_load(&late_rounds), (PTHREAD_DESTRUCTOR_ITERATIONS - 1) * THREADS);
+  assert_int_equal(pthread_key_delete(late_key), 0);
   assert_int_equal(gm_check_heap(), 0);
 }
 
@@ -260,5 +271,14 @@ int main(void) {
       cmocka_unit_test(test_fork_among_threads),
       cmocka_unit_test(test_allocation_in_last_destructors),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  const char *asked = getenv("STRESS_SECONDS");
+  time_t end = time(NULL) + (asked != NULL ? strtol(asked, NULL, 10) : 0);
+  int failed = 0;
+  do {
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    repetition++;
+    (void)printf("stress: %llu repetitions, %llu operations\n", (unsigned long long)repetition,
+                 (unsigned long long)atomic_load(&operations));
+  } while (failed == 0 && time(NULL) < end);
+  return failed;
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 // errno belongs to the program: a free() that returns memory must not disturb it.
 static void *map_pages(uintptr_t hint, size_t size, int protection, int flags) {
@@ -58,7 +59,23 @@ void *sys_reserve_aligned(uintptr_t hint, size_t size, size_t align) {
   return (void *)start;
 }
 
+bool sys_let_read(uintptr_t start, size_t size) {
+  sys_state_expect(start, size, SYS_MASK(SYS_RESERVED));
+  int saved_errno = errno;
+  bool done = mprotect((void *)start, size, PROT_READ) == 0;
+  errno = saved_errno;
+  return done;
+}
+
+size_t sys_address_space_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+    return SIZE_MAX;
+  return (size_t)limit.rlim_cur;
+}
+
 bool sys_map(uintptr_t start, size_t size) {
+  sys_state_expect(start, size, SYS_MASK(SYS_RESERVED));
   int saved_errno = errno;
   bool mapped = mprotect((void *)start, size, PROT_READ | PROT_WRITE) == 0;
   errno = saved_errno;
@@ -81,7 +98,28 @@ void sys_unused(uintptr_t start, size_t size) {
   errno = saved_errno;
 }
 
+// A kernel without huge pages refuses, and nothing is lost.
+static void advise(uintptr_t start, size_t size, int advice) {
+  int saved_errno = errno;
+  (void)madvise((void *)start, size, advice);
+  errno = saved_errno;
+}
+
+void sys_huge_page(uintptr_t start, size_t size) {
+  advise(start, size, MADV_HUGEPAGE);
+}
+
+void sys_no_huge_page(uintptr_t start, size_t size) {
+  advise(start, size, MADV_NOHUGEPAGE);
+}
+
+void sys_drop_huge_page(uintptr_t start, size_t size) {
+  sys_state_change(start, size, SYS_MASK(SYS_PREPARED), SYS_PREPARED);
+  advise(start, size, MADV_DONTNEED);
+}
+
 bool sys_fault(uintptr_t start, size_t size) {
+  sys_state_expect(start, size, SYS_MASK(SYS_PREPARED) | SYS_MASK(SYS_READY));
   if (map_pages(start, size, PROT_NONE, MAP_FIXED) == NULL)
     return false;
   sys_state_change(start, size, SYS_MASK(SYS_PREPARED) | SYS_MASK(SYS_READY), SYS_RESERVED);

@@ -32,6 +32,13 @@ void *sys_reserve(uintptr_t hint, size_t size);
 // None -> Reserved, at a multiple of `align` (a power of two, at least the kernel's page).
 void *sys_reserve_aligned(uintptr_t hint, size_t size, size_t align);
 
+// Reserved, and stays so, but reads give zero: for tables that are looked up everywhere and filled here and there.
+// False when the kernel refuses.
+bool sys_let_read(uintptr_t start, size_t size);
+
+// The limit on this process's address space (RLIMIT_AS), SIZE_MAX when there is none.
+size_t sys_address_space_limit(void);
+
 // Reserved -> Prepared. False when the kernel refuses (limits, overcommit); the state is then unchanged.
 bool sys_map(uintptr_t start, size_t size);
 
@@ -43,6 +50,14 @@ void sys_unused(uintptr_t start, size_t size);
 
 // Prepared or Ready -> Reserved: every later access faults. False when the kernel refuses.
 bool sys_fault(uintptr_t start, size_t size);
+
+// Hints, no transitions: the range would be better, or not be, backed by huge pages (Go: sysHugePage,
+// sysNoHugePage). Any state but None.
+void sys_huge_page(uintptr_t start, size_t size);
+void sys_no_huge_page(uintptr_t start, size_t size);
+
+// Prepared, and stays so: gives back what huge pages brought beside the bytes that were touched.
+void sys_drop_huge_page(uintptr_t start, size_t size);
 
 // Any -> None.
 void sys_free(uintptr_t start, size_t size);

@@ -140,7 +140,7 @@ static void test_fixalloc_recycles(void **state) {
 
 static void test_arena_map(void **state) {
   (void)state;
-  uintptr_t base = (uintptr_t)sys_reserve_aligned(0, ARENA_SIZE, ARENA_SIZE);
+  uintptr_t base = heap_arena_reserve(0, ARENA_SIZE);
   assert_null(heap_arena_of(base));
   assert_non_null(heap_arena_add(base));
   assert_non_null(heap_arena_of(base + ARENA_SIZE - 1));

@@ -96,6 +96,12 @@ void sys_state_change(uintptr_t start, size_t size, unsigned from_mask, enum sys
   lock_release(&lock, LOCK_RANK_SYS);
 }
 
+void sys_state_expect(uintptr_t start, size_t size, unsigned from_mask) {
+  lock_acquire(&lock, LOCK_RANK_SYS);
+  check_from(start, start + size, from_mask);
+  lock_release(&lock, LOCK_RANK_SYS);
+}
+
 enum sys_state sys_state_of(uintptr_t address) {
   lock_acquire(&lock, LOCK_RANK_SYS);
   size_t i = first_after(address);

@@ -11,9 +11,16 @@
 GM_INLINE void sys_state_change(uintptr_t start, size_t size, unsigned from_mask, enum sys_state to) {
   (void)start, (void)size, (void)from_mask, (void)to;
 }
+GM_INLINE void sys_state_expect(uintptr_t start, size_t size, unsigned from_mask) {
+  (void)start, (void)size, (void)from_mask;
+}
 #else
 // Aborts unless all of [start, start+size) is in a state of from_mask; then records `to`.
 void sys_state_change(uintptr_t start, size_t size, unsigned from_mask, enum sys_state to);
+
+// Aborts alike, and changes nothing: before a system call that the kernel may refuse, or that would hit whoever
+// has the range.
+void sys_state_expect(uintptr_t start, size_t size, unsigned from_mask);
 #endif
 
 #endif
