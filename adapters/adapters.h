@@ -5,16 +5,31 @@
 
 #include "adapters/registry.h"
 
-extern const ha_adapter ha_adapter_system;   // system.c: glibc
-extern const ha_adapter ha_adapter_gomalloc; // gomalloc.c: core/, our own
-extern const ha_adapter ha_adapter_mimalloc; // mimalloc.c
-extern const ha_adapter ha_adapter_jemalloc; // jemalloc.c
-extern const ha_adapter ha_adapter_tcmalloc; // tcmalloc.c: gperftools, minimal
-extern const ha_adapter ha_adapter_scudo;    // scudo.c: LLVM's, standalone
-extern const ha_adapter ha_adapter_tbb;      // tbb.c: oneTBB's scalable allocator, through its malloc proxy
-extern const ha_adapter ha_adapter_null;     // null.c: no work at all, the bound in time
-extern const ha_adapter ha_adapter_bump;     // bump.c: never frees
-extern const ha_adapter ha_adapter_oracle;   // oracle.c: addresses known ahead, for traces
+extern const ha_adapter ha_adapter_system;          // system.c: glibc
+extern const ha_adapter ha_adapter_gomalloc;        // gomalloc.c: core/, our own
+extern const ha_adapter ha_adapter_gomalloc_linear; // gomalloc.c: the same in its other layout
+extern const ha_adapter ha_adapter_mimalloc;        // mimalloc.c
+extern const ha_adapter ha_adapter_jemalloc;        // jemalloc.c
+extern const ha_adapter ha_adapter_tcmalloc;        // tcmalloc.c: gperftools, minimal
+extern const ha_adapter ha_adapter_scudo;           // scudo.c: LLVM's, standalone
+extern const ha_adapter ha_adapter_tbb;    // tbb.c: oneTBB's scalable allocator, through its malloc proxy
+extern const ha_adapter ha_adapter_null;   // null.c: no work at all, the bound in time
+extern const ha_adapter ha_adapter_bump;   // bump.c: never frees
+extern const ha_adapter ha_adapter_oracle; // oracle.c: addresses known ahead, for traces
+// textbook.c: core/textbook/, the reference versions of the ideas
+extern const ha_adapter ha_adapter_linear;
+extern const ha_adapter ha_adapter_firstfit;
+extern const ha_adapter ha_adapter_nextfit;
+extern const ha_adapter ha_adapter_bestfit;
+extern const ha_adapter ha_adapter_segfit;
+extern const ha_adapter ha_adapter_buddy;
 extern const ha_adapter ha_adapter_template; // template.c: copy this one
+// collectors.c: collectors, for mutator programs
+extern const ha_adapter ha_adapter_markcompact;
+extern const ha_adapter ha_adapter_copying;
+extern const ha_adapter ha_adapter_generational;
+extern const ha_adapter ha_adapter_marksweep;
+extern const ha_adapter ha_adapter_boehm;
+extern const ha_adapter ha_adapter_go;
 
 #endif

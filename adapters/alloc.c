@@ -14,6 +14,7 @@ size_t ha_alloc_operations(const ha_alloc *alloc, ha_alloc_operation *out, size_
       {"check_heap", alloc->check_heap != NULL},
       {"thread_start", alloc->thread_start != NULL},
       {"thread_exit", alloc->thread_exit != NULL},
+      {"walk", alloc->walk != NULL},
   };
   size_t count = sizeof all / sizeof all[0];
   for (size_t i = 0; i < count && i < capacity; i++)

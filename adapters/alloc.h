@@ -23,6 +23,24 @@ typedef struct ha_alloc_stats {
   uint64_t frees;          // frees since the start, count
 } ha_alloc_stats;
 
+// A run of pages as the allocator sees it, for pictures of the heap.
+typedef enum ha_range_state {
+  HA_RANGE_RESERVED, // address space only
+  HA_RANGE_RELEASED, // free, not backed by memory: never used, or given back to the system
+  HA_RANGE_FREE,     // free, kept for reuse
+  HA_RANGE_BLOCKS,   // holds blocks, or has room for them
+} ha_range_state;
+
+typedef struct ha_heap_range {
+  uintptr_t start;
+  size_t size; // bytes
+  ha_range_state state;
+  // Of HA_RANGE_BLOCKS, else 0.
+  size_t block_size;    // bytes each; 0 if they are not alike
+  uint64_t blocks;      // that have room
+  uint64_t live_blocks; // handed out
+} ha_heap_range;
+
 // Traits: what a workload or a test must know before it uses an allocator.
 enum {
   HA_TRAIT_NEVER_FREES =
@@ -30,8 +48,11 @@ enum {
   HA_TRAIT_SHARED_BLOCKS =
       1u << 1,              // live blocks overlap: contents are not kept; a bound, not an allocator (null)
   HA_TRAIT_BOUND = 1u << 2, // entered as a limit of what is possible, not as a contender (null, bump, oracle)
-  HA_TRAIT_EXAMPLE = 1u << 3, // there to be read and copied (template): tested, but measured only when named
+  // There to be read, copied or compared with (template, the textbook allocators, gomalloc-linear): tested,
+  // but measured only when named.
+  HA_TRAIT_EXAMPLE = 1u << 3,
   HA_TRAIT_TRACE_ONLY = 1u << 4, // serves only the workloads that replay a trace or a model (oracle)
+  HA_TRAIT_COLLECTOR = 1u << 5,  // a collector: serves only the mutator programs (collectors.h)
 };
 
 // The vtable. Unless a comment says otherwise:
@@ -84,6 +105,9 @@ typedef struct ha_alloc {
   // Called by each thread before its first and after its last operation, for allocators that must be told.
   void (*thread_start)(void);
   void (*thread_exit)(void);
+  // Calls visit for every run of pages that the allocator knows, none twice, in no order. visit must neither
+  // allocate nor free. Exact if no other thread is inside the allocator. Returns false if it cannot be had now.
+  bool (*walk)(void (*visit)(const ha_heap_range *range, void *context), void *context);
 } ha_alloc;
 
 // The optional operations, for tables and messages. ha_alloc_operations() yields them one by one.

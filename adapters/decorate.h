@@ -60,4 +60,20 @@ typedef struct ha_counted {
 } ha_counted;
 ha_counted ha_counting_sum(const ha_counts *threads);
 
+// ---- Addresses: tells of every block that comes and goes (decorate_addresses.c)
+
+// Both are called under one lock, in the order of the events, with no other thread inside the allocator: they
+// may look at its heap, and must neither allocate from it nor free.
+typedef struct ha_address_watcher {
+  void (*came)(void *context, void *block, size_t requested);
+  void (*went)(void *context, void *block, size_t requested); // requested: as it came; 0 if that is not known
+  void *context;
+} ha_address_watcher;
+
+// Wraps `wrapped`; *told is copied. Calls are served one at a time. NULL if there is no memory.
+const ha_alloc *ha_decorate_addresses(const ha_alloc *wrapped, const ha_address_watcher *told);
+
+// Calls look() under that lock.
+void ha_addresses_locked(void (*look)(void *context), void *context);
+
 #endif

@@ -9,6 +9,12 @@
 const ha_alloc *__wrap_ha_open(const char *spec, char *const argv[], char *why, size_t why_size);
 const ha_alloc *__real_ha_open(const char *spec, char *const argv[], char *why, size_t why_size);
 
+#if HEAPARENA_DECORATOR_ADDRESSES
+static void ignore(void *context, void *block, size_t requested) {
+  (void)context, (void)block, (void)requested;
+}
+#endif
+
 const ha_alloc *__wrap_ha_open(const char *spec, char *const argv[], char *why, size_t why_size) {
   const ha_alloc *inner = __real_ha_open(spec, argv, why, why_size);
   if (!inner)
@@ -16,6 +22,9 @@ const ha_alloc *__wrap_ha_open(const char *spec, char *const argv[], char *why, 
 #if HEAPARENA_DECORATOR_LATENCY
   ha_latency_clock clock;
   const ha_alloc *decorated = ha_decorate_latency(inner, &clock);
+#elif HEAPARENA_DECORATOR_ADDRESSES
+  const ha_alloc *decorated =
+      ha_decorate_addresses(inner, &(ha_address_watcher){.came = ignore, .went = ignore});
 #else
   static ha_counts counts[HA_DECORATED_THREADS];
   const ha_alloc *decorated = ha_decorate_counting(inner, counts, true);

@@ -21,6 +21,11 @@ void *ha_library_loaded(const char *path);
 bool ha_library_fill(ha_alloc *out, void *library, const char *path, const char *prefix, char *why,
                      size_t why_size);
 
+// Lets the library's own `heaparena_adapter` (plugin.h) add to `out`. True if `out` then has malloc, free, calloc
+// and realloc. False and one line in `why` if the object is for another heaparena, refuses, or leaves one of
+// them out; false and `why` as it was if there is no such object and one of them is missing.
+bool ha_library_plugin(ha_alloc *out, void *library, const char *path, char *why, size_t why_size);
+
 // The version that the library's file name ends with ("/x/libfoo.so.2.1" -> "2.1"), links followed; else
 // "unknown". Writes at most `size` bytes.
 void ha_library_file_version(const char *path, char *out, size_t size);

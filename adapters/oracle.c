@@ -87,8 +87,7 @@ static int oracle_posix_memalign(void **block, size_t alignment, size_t size) {
 static const ha_alloc vtable = {
     .name = "oracle",
     .version = "1",
-    // Measured only when named, as an example is.
-    .traits = HA_TRAIT_BOUND | HA_TRAIT_TRACE_ONLY | HA_TRAIT_EXAMPLE,
+    .traits = HA_TRAIT_BOUND | HA_TRAIT_TRACE_ONLY,
     .malloc = oracle_malloc,
     .free = oracle_free,
     .calloc = oracle_calloc,

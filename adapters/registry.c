@@ -15,9 +15,31 @@
 #define PRELOADED_VARIABLE "HEAPARENA_PRELOADED"
 
 static const ha_adapter *const adapters[] = {
-    &ha_adapter_system,   &ha_adapter_gomalloc, &ha_adapter_mimalloc, &ha_adapter_jemalloc,
-    &ha_adapter_tcmalloc, &ha_adapter_scudo,    &ha_adapter_tbb,      &ha_adapter_null,
-    &ha_adapter_bump,     &ha_adapter_oracle,   &ha_adapter_template,
+    &ha_adapter_system,
+    &ha_adapter_gomalloc,
+    &ha_adapter_gomalloc_linear,
+    &ha_adapter_mimalloc,
+    &ha_adapter_jemalloc,
+    &ha_adapter_tcmalloc,
+    &ha_adapter_scudo,
+    &ha_adapter_tbb,
+    &ha_adapter_null,
+    &ha_adapter_bump,
+    &ha_adapter_oracle,
+    &ha_adapter_linear,
+    &ha_adapter_firstfit,
+    &ha_adapter_nextfit,
+    &ha_adapter_bestfit,
+    &ha_adapter_segfit,
+    &ha_adapter_buddy,
+    &ha_adapter_template,
+    // collectors.c
+    &ha_adapter_markcompact,
+    &ha_adapter_copying,
+    &ha_adapter_generational,
+    &ha_adapter_marksweep,
+    &ha_adapter_boehm,
+    &ha_adapter_go,
 };
 
 const ha_adapter *const *ha_registry(size_t *count) {
@@ -65,6 +87,22 @@ static void execute_preloaded(const char *path, char *const argv[], char *why, s
   snprintf(why, why_size, "%s: cannot start the program anew with it preloaded: %s", path, strerror(errno));
 }
 
+// Puts the adapter's words into the environment; false when all were there already.
+static bool change_environment(const ha_adapter *adapter) {
+  bool changed = false;
+  for (const char *const *word = adapter->environment; word && *word; word++) {
+    char name[64];
+    const char *value = strchr(*word, '=') + 1;
+    snprintf(name, sizeof name, "%.*s", (int)(value - *word - 1), *word);
+    const char *before = getenv(name);
+    if (before && strcmp(before, value) == 0)
+      continue;
+    setenv(name, value, 1);
+    changed = true;
+  }
+  return changed;
+}
+
 // A library by path may be one that we know: whichever adapter recognises its symbols adds version and
 // extras.
 static void extend_by_any(ha_alloc *out, void *library) {
@@ -91,10 +129,9 @@ static const ha_alloc *open_library(const char *path, const char *prefix, char *
   ha_library_file_version(opened.library, opened.version, sizeof opened.version);
   out->version = opened.version;
   out->library = opened.library;
-  if (!ha_library_fill(out, library, opened.library, prefix, why, why_size))
-    return NULL;
-  extend_by_any(out, library);
-  return out;
+  if (ha_library_fill(out, library, opened.library, prefix, why, why_size))
+    extend_by_any(out, library);
+  return ha_library_plugin(out, library, opened.library, why, why_size) ? out : NULL;
 }
 
 // Length of the longest common subsequence of two short names: how alike they are.
@@ -160,11 +197,17 @@ const ha_alloc *ha_open(const char *spec, char *const argv[], char *why, size_t 
       return NULL;
     }
     char path[PATH_MAX];
+    if (adapter->available && !adapter->available(why, why_size))
+      return NULL;
     if (adapter->linked) {
       opened.vtable = *adapter->linked;
       result = &opened.vtable;
     } else if (ha_adapter_library(adapter, path, sizeof path, why, why_size)) {
+      if (change_environment(adapter) && ha_library_loaded(path)) // it started without: start it again
+        execute_preloaded(path, argv, why, why_size);
       result = open_library(path, "", argv, why, why_size);
+      if (result)
+        opened.vtable.traits |= adapter->traits;
     } else {
       return NULL;
     }

@@ -26,6 +26,13 @@ typedef struct ha_adapter {
   // (version, purge, statistics), finding symbols with ha_library_symbol(). Returns false if the library is
   // of another kind; `out` is then untouched. May be NULL.
   bool (*extend)(ha_alloc *out, void *library);
+  // For libraries, both may be left out: "NAME=VALUE" words, NULL-terminated, that stand in the process's
+  // environment before the library starts, and traits that its vtable gets.
+  const char *const *environment;
+  uint32_t traits;
+  // For what is linked in and needs more than that: false, and a reason a person can act on in `why`, when it
+  // cannot be had here. May be NULL.
+  bool (*available)(char *why, size_t why_size);
 } ha_adapter;
 
 // All adapters, `*count` of them, in the order in which they are listed. Immutable.

@@ -25,6 +25,8 @@
   /* servers: fleet10 is "fleet", all ten */                                                                 \
   X(fleet10) X(fleet0) X(fleet1) X(fleet2) X(fleet3) X(fleet4) X(fleet5) X(fleet6) X(fleet7) X(fleet8)       \
   X(fleet9)                                                                                                  \
+  /* mutator programs, for collectors too: gc/workload.c */                                                  \
+  X(gc_bench) X(gc_trees) X(gc_map) X(gc_lists) X(gc_lru) X(gc_frag)                                         \
   /* recorded programs */                                                                                    \
   X(trace) X(model)                                                         /* replay.c */
 // clang-format on

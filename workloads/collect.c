@@ -273,9 +273,8 @@ static void event(collector *c, uint32_t thread, const ha_raw *raw) {
       [HA_RAW_POSIX_MEMALIGN] = HA_OP_POSIX_MEMALIGN,
       [HA_RAW_FREE_SIZED] = HA_OP_FREE_SIZED,
   };
-  unsigned kind = raw->stamp_kind & ((1u << HA_RAW_KIND_BITS) - 1);
-  unsigned alignment = (unsigned)(raw->address >> HA_RAW_ALIGNMENT_SHIFT);
-  uint64_t address = raw->address & (((uint64_t)1 << HA_RAW_ALIGNMENT_SHIFT) - 1);
+  unsigned kind = raw->kind, alignment = raw->alignment_log2;
+  uint64_t address = raw->address;
   switch (kind) {
   case HA_RAW_REALLOC_BEGIN:
     begin_resize(c, thread, address);
@@ -376,7 +375,7 @@ static void merge(collector *c) {
     uint64_t ns = (uint64_t)((double)(one->stamp - c->spool.first_stamp) * c->spool.ns_per_stamp);
     if (ns > c->time_ns)
       c->time_ns = ns;
-    ha_raw raw = *one->next;
+    ha_raw raw = one->raw;
     appear(c, thread);
     join_processes(c, thread);
     event(c, thread, &raw);
@@ -396,8 +395,10 @@ static void count_ends(const collector *c) {
     c->remarks->lost += process->info.lost;
     c->remarks->stopped += process->info.stopped != 0;
     c->remarks->killed += process->info.ended == HA_ENDED_NOT && process->successor == COLLECT_NONE;
+    c->remarks->own_malloc += process->info.own_malloc != 0;
   }
   c->remarks->damaged = c->spool.damaged;
+  c->remarks->unseen = c->spool.unseen;
 }
 
 static uint32_t flags_of(const ha_collect_remarks *remarks) {
@@ -410,6 +411,21 @@ static void remark(char *text, size_t size, uint64_t count, const char *what) {
   size_t used = strlen(text);
   if (count != 0)
     snprintf(text + used, size - used, "remark: %llu %s\n", (unsigned long long)count, what);
+}
+
+// Programs that take no part in the trace, by name.
+static void describe_unseen(const collector *c) {
+  char *text = c->remarks->text;
+  const size_t size = sizeof c->remarks->text;
+  snprintf(text, size, "%s", c->spool.unseen_text);
+  for (uint32_t i = 0; i < c->spool.process_count; i++) {
+    const ha_spool_process *info = &c->spool.processes[i].info;
+    char line[160];
+    snprintf(line, sizeof line, "remark: not recorded: %s has a malloc of its own\n", info->program);
+    size_t used = strlen(text);
+    if (info->own_malloc != 0 && strstr(text, line) == NULL)
+      snprintf(text + used, size - used, "%s", line);
+  }
 }
 
 static void describe(ha_collect_remarks *remarks) {
@@ -436,6 +452,7 @@ bool ha_collect(const char *spool, const char *output, const char *meta, ha_trac
   }
   merge(&c);
   count_ends(&c);
+  describe_unseen(&c);
   describe(remarks);
   if (remarks->text[0] != 0)
     ha_trace_add_meta(c.writer, remarks->text);

@@ -80,14 +80,13 @@ static uint32_t find_process(const collect_spool *spool, uint32_t pid, uint64_t 
   return found == NULL ? COLLECT_NONE : (uint32_t)(found - spool->processes);
 }
 
-// One entry per chunk at first; chunks of one thread become one in join_chunks().
-static bool add_chunk(collect_spool *spool, const char *name) {
-  ha_spool_chunk chunk;
-  if (!read_start(spool, name, &chunk, sizeof chunk) || chunk.magic != HA_SPOOL_CHUNK_MAGIC) {
+static bool add_tail(collect_spool *spool, const char *name) {
+  ha_spool_tail tail;
+  if (!read_start(spool, name, &tail, sizeof tail) || tail.magic != HA_SPOOL_TAIL_MAGIC) {
     spool->damaged++;
     return true;
   }
-  uint32_t process = find_process(spool, chunk.pid, chunk.start_ns);
+  uint32_t process = find_process(spool, tail.pid, tail.start_ns);
   if (process == COLLECT_NONE) {
     spool->damaged++;
     return true;
@@ -98,12 +97,34 @@ static bool add_chunk(collect_spool *spool, const char *name) {
   spool->threads = array;
   collect_thread *thread = &spool->threads[spool->thread_count++];
   *thread = (collect_thread){.process = process,
-                             .token = chunk.token,
-                             .system_id = chunk.system_id,
-                             .next_chunk = chunk.number,
-                             .chunk_count = 1,
+                             .token = tail.token,
+                             .system_id = tail.system_id,
+                             .logged = tail.logged,
                              .number = COLLECT_NONE};
-  memcpy(thread->name, chunk.name, sizeof thread->name - 1);
+  memcpy(thread->name, tail.name, sizeof thread->name - 1);
+  return true;
+}
+
+// A program that was started and could not be recorded: the file says which one and why.
+static bool add_unseen(collect_spool *spool, const char *name) {
+  char line[768] = "";
+  int fd = open_in(spool, name);
+  ssize_t got = fd < 0 ? -1 : pread(fd, line, sizeof line - 1, 0);
+  if (fd >= 0)
+    close(fd);
+  for (char *at = line; *at != 0; at++)
+    if ((unsigned char)*at < ' ')
+      *at = *at == '\n' && at[1] == 0 ? 0 : '?';
+  if (got <= 0) {
+    spool->damaged++;
+    return true;
+  }
+  size_t used = strlen(spool->unseen_text), size = sizeof spool->unseen_text;
+  char remark[1024];
+  snprintf(remark, sizeof remark, "remark: not recorded: %s\n", line);
+  spool->unseen++;
+  if (strstr(spool->unseen_text, remark) == NULL && used + strlen(remark) < size)
+    snprintf(spool->unseen_text + used, size - used, "%s", remark);
   return true;
 }
 
@@ -123,24 +144,13 @@ static int by_place(const void *left, const void *right) {
   const collect_thread *a = left, *b = right;
   if (a->process != b->process)
     return a->process < b->process ? -1 : 1;
-  if (a->token != b->token)
-    return a->token < b->token ? -1 : 1;
-  return (a->next_chunk > b->next_chunk) - (a->next_chunk < b->next_chunk);
+  return (a->token > b->token) - (a->token < b->token);
 }
 
-static void join_chunks(collect_spool *spool) {
+static void sort_threads(collect_spool *spool) {
   if (spool->thread_count == 0)
     return;
   qsort(spool->threads, spool->thread_count, sizeof *spool->threads, by_place);
-  uint32_t kept = 0;
-  for (uint32_t i = 1; i < spool->thread_count; i++) {
-    collect_thread *last = &spool->threads[kept], *one = &spool->threads[i];
-    if (one->process == last->process && one->token == last->token)
-      last->chunk_count = one->next_chunk + 1;
-    else
-      spool->threads[++kept] = *one;
-  }
-  spool->thread_count = kept + 1;
   for (uint32_t i = 0; i < spool->thread_count; i++) {
     collect_process *process = &spool->processes[spool->threads[i].process];
     if (process->thread_count++ == 0)
@@ -182,14 +192,14 @@ uint32_t collect_find_thread(const collect_spool *spool, uint32_t process, uint3
 
 // ---- Records of one thread ----
 
-static bool map_chunk(collect_spool *spool, collect_thread *thread, uint32_t number) {
+// Maps the words from `skip` on of a file of the thread. False: there is no such file.
+static bool map_words(collect_spool *spool, collect_thread *thread, const char *pattern, size_t skip) {
   const ha_spool_process *process = &spool->processes[thread->process].info;
   char name[96];
-  snprintf(name, sizeof name, HA_SPOOL_CHUNK_FILE, process->pid, (unsigned long long)process->start_ns,
-           thread->token, number);
+  snprintf(name, sizeof name, pattern, process->pid, (unsigned long long)process->start_ns, thread->token);
   int fd = open_in(spool, name);
   struct stat facts;
-  if (fd < 0 || fstat(fd, &facts) != 0 || facts.st_size < (off_t)sizeof(ha_spool_chunk)) {
+  if (fd < 0 || fstat(fd, &facts) != 0 || (size_t)facts.st_size < skip || facts.st_size == 0) {
     if (fd >= 0)
       close(fd);
     return false;
@@ -201,42 +211,75 @@ static bool map_chunk(collect_spool *spool, collect_thread *thread, uint32_t num
     thread->mapped = NULL;
     return false;
   }
-  const ha_spool_chunk *chunk = thread->mapped;
-  thread->next = (const ha_raw *)(const void *)(chunk + 1);
-  thread->end = thread->next + (thread->mapped_bytes - sizeof *chunk) / sizeof(ha_raw);
+  thread->next = (const uint64_t *)thread->mapped + skip / sizeof(uint64_t);
+  thread->end = thread->next + (thread->mapped_bytes - skip) / sizeof(uint64_t);
   return true;
 }
 
-static void unmap_chunk(collect_thread *thread) {
+static void unmap_words(collect_thread *thread) {
   if (thread->mapped != NULL)
     munmap(thread->mapped, thread->mapped_bytes);
   thread->mapped = NULL;
   thread->next = thread->end = NULL;
 }
 
-// Makes *next the thread's next record, going on to further chunks, or marks it exhausted.
+static void open_log(collect_spool *spool, collect_thread *thread) {
+  uint64_t words = (thread->logged & ~HA_SPOOL_CLEARING) / sizeof(uint64_t);
+  if (words == 0)
+    return;
+  if (!map_words(spool, thread, HA_SPOOL_LOG_FILE, 0) || (uint64_t)(thread->end - thread->next) < words)
+    spool->damaged++;
+  else
+    thread->end =
+        thread->next + words; // what lies behind is in the tail too: a program killed between the two
+}
+
+// Goes on from the log to the tail, or from that to the end. False at the end.
+static bool next_file(collect_spool *spool, collect_thread *thread) {
+  unmap_words(thread);
+  if (thread->in_tail || thread->logged & HA_SPOOL_CLEARING)
+    return false;
+  thread->in_tail = true;
+  if (!map_words(spool, thread, HA_SPOOL_TAIL_FILE, sizeof(ha_spool_tail)))
+    spool->damaged++;
+  return true;
+}
+
+// Takes a record off the front. False: there is none, or none that can be told from what follows.
+static bool take_record(collect_spool *spool, collect_thread *thread) {
+  if (thread->next == thread->end || *thread->next == 0)
+    return false;
+  uint64_t word = *thread->next++;
+  uint32_t kind = word & ((1u << HA_WORD_KIND_BITS) - 1);
+  uint64_t small = word >> HA_WORD_SMALL_SHIFT;
+  bool time = kind == HA_RAW_TIME;
+  ptrdiff_t more = time ? 0 : small == HA_SMALL_BOTH ? 2 : small == HA_SMALL_SIZE ? 1 : 0;
+  if (kind == 0 || kind >= HA_RAW_KINDS || thread->end - thread->next < more ||
+      (more == 2 && thread->next[1] > 63)) {
+    spool->damaged++; // torn or foreign
+    return false;
+  }
+  thread->raw = (ha_raw){.kind = kind,
+                         .address = word >> HA_WORD_KIND_BITS & (((uint64_t)1 << HA_WORD_ADDRESS_BITS) - 1),
+                         .size = more != 0 ? thread->next[0] : small,
+                         .alignment_log2 = more == 2 ? (uint32_t)thread->next[1] : 0};
+  thread->next += more;
+  // A signal handler's record may have come between time and place of another: a thread's order is its own.
+  if (time && word >> HA_WORD_KIND_BITS > thread->stamp)
+    thread->stamp = word >> HA_WORD_KIND_BITS;
+  return true;
+}
+
+// Makes `raw` the thread's next record, or marks it exhausted.
 static void settle(collect_spool *spool, collect_thread *thread) {
-  for (;;) {
-    if (thread->next != thread->end && thread->next->stamp_kind != 0) {
-      unsigned kind = thread->next->stamp_kind & ((1u << HA_RAW_KIND_BITS) - 1);
-      if (kind != 0 && kind < HA_RAW_KINDS) {
-        uint64_t stamp = thread->next->stamp_kind >> HA_RAW_KIND_BITS;
-        // A signal handler's record may have come between stamp and place of another: a thread's order is its
-        // own.
-        if (stamp > thread->stamp)
-          thread->stamp = stamp;
+  do {
+    while (!take_record(spool, thread)) {
+      if (!next_file(spool, thread)) {
+        thread->exhausted = true;
         return;
       }
-      spool->damaged++; // torn or foreign: the rest of this chunk cannot be told apart
     }
-    unmap_chunk(thread);
-    if (thread->next_chunk == thread->chunk_count) {
-      thread->exhausted = true;
-      return;
-    }
-    if (!map_chunk(spool, thread, thread->next_chunk++))
-      spool->damaged++;
-  }
+  } while (thread->raw.kind == HA_RAW_TIME);
 }
 
 // ---- Merging ----
@@ -268,7 +311,6 @@ uint32_t collect_earliest(const collect_spool *spool) {
 
 void collect_advance(collect_spool *spool) {
   collect_thread *thread = &spool->threads[spool->heap[0]];
-  thread->next++;
   settle(spool, thread);
   if (thread->exhausted)
     spool->heap[0] = spool->heap[--spool->heap_count];
@@ -282,8 +324,7 @@ static bool fill_heap(collect_spool *spool) {
     return false;
   for (uint32_t i = 0; i < spool->thread_count; i++) {
     collect_thread *thread = &spool->threads[i];
-    if (thread->next_chunk != 0)
-      spool->damaged++; // its first chunks are gone
+    open_log(spool, thread);
     settle(spool, thread);
     if (thread->exhausted)
       spool->processes[thread->process].running--;
@@ -353,11 +394,11 @@ bool collect_open(collect_spool *spool, const char *folder, char *why, size_t wh
     return false;
   }
   qsort(spool->processes, spool->process_count, sizeof *spool->processes, by_start);
-  if (!each_file(spool, ".chunk", add_chunk)) {
+  if (!each_file(spool, ".tail", add_tail) || !each_file(spool, ".unseen", add_unseen)) {
     snprintf(why, why_size, "%s: cannot read the spool folder: %s", folder, strerror(errno));
     return false;
   }
-  join_chunks(spool);
+  sort_threads(spool);
   link_images(spool);
   if (!fill_heap(spool)) {
     snprintf(why, why_size, "%s: not enough memory", folder);
@@ -376,7 +417,7 @@ bool collect_open(collect_spool *spool, const char *folder, char *why, size_t wh
 
 void collect_close(collect_spool *spool) {
   for (uint32_t i = 0; i < spool->thread_count; i++)
-    unmap_chunk(&spool->threads[i]);
+    unmap_words(&spool->threads[i]);
   for (uint32_t i = 0; i < spool->process_count; i++)
     ha_trace_map_clear(&spool->processes[i].live);
   free(spool->processes);

@@ -32,29 +32,43 @@ static void put_process(uint32_t pid, uint64_t start, ha_spool_process facts) {
   test_write_file(path, &facts, sizeof facts);
 }
 
+// One record with its time, as a list of words; ALIGNED has an alignment too.
 #define RAW(stamp, kind, address, size)                                                                      \
-  { (uint64_t)(stamp) << HA_RAW_KIND_BITS | (kind), address, size }
+  ha_raw_time(stamp), ha_raw_word(kind, address, size, 0), (size) < HA_SMALL_SIZE ? NO_WORD : (size)
+#define ALIGNED(stamp, kind, address, size, log2)                                                            \
+  ha_raw_time(stamp), ha_raw_word(kind, address, size, log2), (size), (log2)
+#define NO_WORD (UINT64_MAX - 1) // left out
 
-static void put_chunk(uint32_t pid, uint64_t start, uint32_t token, uint32_t number, const ha_raw *raw,
-                      size_t count) {
+// Writes the thread's first `logged` words to its log and the rest to its tail, two empty words behind them.
+static void put_thread(uint32_t pid, uint64_t start, uint32_t token, const uint64_t *words, size_t count,
+                       size_t logged) {
   char path[512];
-  size_t bytes = sizeof(ha_spool_chunk) + (count + 2) * sizeof *raw; // two empty records follow
-  unsigned char *file = calloc(1, bytes);
-  assert_non_null(file);
-  ha_spool_chunk header = {
-      .magic = HA_SPOOL_CHUNK_MAGIC, .start_ns = start, .pid = pid, .token = token, .number = number};
+  uint64_t kept[256] = {0};
+  size_t used = 0;
+  for (size_t i = 0; i < count; i++)
+    if (words[i] != NO_WORD)
+      kept[used++] = words[i];
+  assert_in_range(used, logged, 200);
+  ha_spool_tail header = {.magic = HA_SPOOL_TAIL_MAGIC,
+                          .start_ns = start,
+                          .pid = pid,
+                          .token = token,
+                          .logged = logged * sizeof *kept};
+  snprintf(path, sizeof path, "%s/" HA_SPOOL_LOG_FILE, spool, pid, (unsigned long long)start, token);
+  if (logged != 0)
+    test_write_file(path, kept, used * sizeof *kept); // more than `logged`: killed while it was written
+  unsigned char file[sizeof header + sizeof kept];
+  size_t bytes = (used - logged + 2) * sizeof *kept;
   memcpy(file, &header, sizeof header);
-  memcpy(file + sizeof header, raw, count * sizeof *raw);
-  snprintf(path, sizeof path, "%s/" HA_SPOOL_CHUNK_FILE, spool, pid, (unsigned long long)start, token,
-           number);
-  test_write_file(path, file, bytes);
-  free(file);
+  memcpy(file + sizeof header, kept + logged, bytes);
+  snprintf(path, sizeof path, "%s/" HA_SPOOL_TAIL_FILE, spool, pid, (unsigned long long)start, token);
+  test_write_file(path, file, sizeof header + bytes);
 }
 
-#define CHUNK(pid, start, token, number, ...)                                                                \
+#define THREAD(pid, start, token, logged, ...)                                                               \
   do {                                                                                                       \
-    const ha_raw raws_[] = {__VA_ARGS__};                                                                    \
-    put_chunk(pid, start, token, number, raws_, sizeof raws_ / sizeof *raws_);                               \
+    const uint64_t words_[] = {__VA_ARGS__};                                                                 \
+    put_thread(pid, start, token, words_, sizeof words_ / sizeof *words_, logged);                           \
   } while (0)
 
 static const ha_spool_process regular = {.ended = HA_ENDED_EXIT};
@@ -86,10 +100,10 @@ static void threads_by_time(void **state) {
   ha_collect_remarks remarks;
   new_spool();
   put_process(10, 1000, regular);
-  CHUNK(10, 1000, 0, 0, RAW(1001, HA_RAW_MALLOC, 0x100, 8), RAW(1002, HA_RAW_SPAWN, 1, 0),
-        RAW(1010, HA_RAW_FREE, 0x200, 0), RAW(1020, HA_RAW_JOIN, 1, 0), RAW(1021, HA_RAW_SPAWN, 9, 0));
-  CHUNK(10, 1000, 1, 0, RAW(1005, HA_RAW_MALLOC, 0x200, 16));
-  CHUNK(10, 1000, 1, 1, RAW(1011, HA_RAW_FREE, 0x100, 0), RAW(1012, HA_RAW_CALLOC, 0x100, 4));
+  THREAD(10, 1000, 0, 0, RAW(1001, HA_RAW_MALLOC, 0x100, 8), RAW(1002, HA_RAW_SPAWN, 1, 0),
+         RAW(1010, HA_RAW_FREE, 0x200, 0), RAW(1020, HA_RAW_JOIN, 1, 0), RAW(1021, HA_RAW_SPAWN, 9, 0));
+  THREAD(10, 1000, 1, 2, RAW(1005, HA_RAW_MALLOC, 0x200, 16), RAW(1011, HA_RAW_FREE, 0x100, 0),
+         RAW(1012, HA_RAW_CALLOC, 0x100, 4));
   expect("m0.0 S0.1 m1.1 f0.1 f1.0 c1.2 X1.0 J0.1 X0.0", 0, &remarks);
 }
 
@@ -99,13 +113,13 @@ static void reallocs(void **state) {
   new_spool();
   put_process(10, 1000, regular);
   // Thread 1 gets the old address while thread 0 is still inside realloc.
-  CHUNK(10, 1000, 0, 0, RAW(1001, HA_RAW_MALLOC, 0x100, 8), RAW(1002, HA_RAW_REALLOC_BEGIN, 0x100, 0),
-        RAW(1006, HA_RAW_REALLOC_END, 0x900, 80), RAW(1007, HA_RAW_REALLOC_BEGIN, 0x900, 0),
-        RAW(1008, HA_RAW_REALLOC_END, 0, 1u << 30), RAW(1009, HA_RAW_FREE, 0x900, 0),
-        RAW(1010, HA_RAW_REALLOC_BEGIN, 0x777, 0), RAW(1011, HA_RAW_REALLOC_END, 0xa00, 5),
-        RAW(1012, HA_RAW_REALLOC_BEGIN, 0xa00, 0), RAW(1013, HA_RAW_REALLOC_END, 0, 0),
-        RAW(1014, HA_RAW_MALLOC, 0, 1u << 30), RAW(1015, HA_RAW_MALLOC, 0, 0));
-  CHUNK(10, 1000, 1, 0, RAW(1004, HA_RAW_MALLOC, 0x100, 8));
+  THREAD(10, 1000, 0, 0, RAW(1001, HA_RAW_MALLOC, 0x100, 8), RAW(1002, HA_RAW_REALLOC_BEGIN, 0x100, 0),
+         RAW(1006, HA_RAW_REALLOC_END, 0x900, 80), RAW(1007, HA_RAW_REALLOC_BEGIN, 0x900, 0),
+         RAW(1008, HA_RAW_REALLOC_END, 0, 1u << 30), RAW(1009, HA_RAW_FREE, 0x900, 0),
+         RAW(1010, HA_RAW_REALLOC_BEGIN, 0x777, 0), RAW(1011, HA_RAW_REALLOC_END, 0xa00, 5),
+         RAW(1012, HA_RAW_REALLOC_BEGIN, 0xa00, 0), RAW(1013, HA_RAW_REALLOC_END, 0, 0),
+         RAW(1014, HA_RAW_MALLOC, 0, 1u << 30), RAW(1015, HA_RAW_MALLOC, 0, 0));
+  THREAD(10, 1000, 1, 0, RAW(1004, HA_RAW_MALLOC, 0x100, 8));
   expect("m0.0 m1.1 X1.0 r0.0 r!0.0 f0.0 m0.2 f0.2 m!0.3 X0.0", 0, &remarks);
   assert_int_equal(remarks.unknown_frees, 1);
 }
@@ -115,10 +129,9 @@ static void late_and_unknown_frees(void **state) {
   ha_collect_remarks remarks;
   new_spool();
   put_process(10, 1000, regular);
-  CHUNK(10, 1000, 0, 0, RAW(1001, HA_RAW_MALLOC, 0x100, 8), RAW(1002, HA_RAW_FREE, 0x500, 0),
-        RAW(1003, HA_RAW_MALLOC, 0x100, 9), RAW(1000, HA_RAW_PURGE, 0, 0),
-        RAW(1005, HA_RAW_ALIGNED_ALLOC, 0x200 | (uint64_t)6 << HA_RAW_ALIGNMENT_SHIFT, 64),
-        RAW(1006, HA_RAW_FREE_SIZED, 0x200 | (uint64_t)6 << HA_RAW_ALIGNMENT_SHIFT, 64));
+  THREAD(10, 1000, 0, 0, RAW(1001, HA_RAW_MALLOC, 0x100, 8), RAW(1002, HA_RAW_FREE, 0x500, 0),
+         RAW(1003, HA_RAW_MALLOC, 0x100, 9), RAW(1000, HA_RAW_PURGE, 0, 0),
+         ALIGNED(1005, HA_RAW_ALIGNED_ALLOC, 0x200, 64, 6), ALIGNED(1006, HA_RAW_FREE_SIZED, 0x200, 64, 6));
   expect("m0.0 f0.0 m0.1 P0.0 a0.2 s0.2 X0.0", HA_TRACE_ADJUSTED, &remarks);
   assert_int_equal(remarks.unknown_frees, 1);
   assert_int_equal(remarks.late_frees, 1);
@@ -133,9 +146,9 @@ static void processes(void **state) {
   put_process(11, 1100,
               (ha_spool_process){.parent_pid = 10, .parent_start_ns = 1000, .ended = HA_ENDED_EXEC});
   put_process(11, 1200, (ha_spool_process){.parent_pid = 10, .ended = HA_ENDED_EXIT});
-  CHUNK(10, 1000, 0, 0, RAW(1001, HA_RAW_MALLOC, 0x100, 8), RAW(1400, HA_RAW_FREE, 0x100, 0));
-  CHUNK(11, 1100, 0, 0, RAW(1101, HA_RAW_MALLOC, 0x100, 8), RAW(1102, HA_RAW_FREE, 0x300, 0));
-  CHUNK(11, 1200, 0, 0, RAW(1201, HA_RAW_MALLOC, 0x100, 8), RAW(1202, HA_RAW_FREE, 0x100, 0));
+  THREAD(10, 1000, 0, 0, RAW(1001, HA_RAW_MALLOC, 0x100, 8), RAW(1400, HA_RAW_FREE, 0x100, 0));
+  THREAD(11, 1100, 0, 0, RAW(1101, HA_RAW_MALLOC, 0x100, 8), RAW(1102, HA_RAW_FREE, 0x300, 0));
+  THREAD(11, 1200, 0, 0, RAW(1201, HA_RAW_MALLOC, 0x100, 8), RAW(1202, HA_RAW_FREE, 0x100, 0));
   expect("m0.0 S0.1 m1.1 f1.1 S1.2 m2.2 f2.2 X1.0 J0.1 X2.0 J0.2 f0.0 X0.0", HA_TRACE_ADJUSTED, &remarks);
   assert_int_equal(remarks.exit_frees, 1);
   assert_int_equal(remarks.unknown_frees, 1);
@@ -146,19 +159,64 @@ static void broken_recordings(void **state) {
   ha_collect_remarks remarks;
   new_spool();
   put_process(10, 1000, (ha_spool_process){.lost = 5, .stopped = 1});
-  CHUNK(10, 1000, 0, 0, RAW(1001, HA_RAW_MALLOC, 0x100, 8), RAW(1002, 31, 0x300, 0),
-        RAW(1003, HA_RAW_FREE, 0x100, 0));
-  CHUNK(10, 1000, 0, 2, RAW(1004, HA_RAW_REALLOC_BEGIN, 0x100, 0)); // chunk 1 is gone; killed inside realloc
+  THREAD(10, 1000, 0, 0, RAW(1001, HA_RAW_MALLOC, 0x100, 8), RAW(1002, 31, 0x300, 0),
+         RAW(1003, HA_RAW_FREE, 0x100, 0));
+  // Its log is shorter than its tail says: gone; and it was killed inside realloc.
+  THREAD(10, 1000, 1, 2, RAW(1003, HA_RAW_MALLOC, 0x400, 8), RAW(1004, HA_RAW_REALLOC_BEGIN, 0x100, 0));
   char path[512];
-  snprintf(path, sizeof path, "%s/foreign.chunk", spool);
+  snprintf(path, sizeof path, "%s/10-1000-1.log", spool);
+  test_write_file(path, "short", 5);
+  snprintf(path, sizeof path, "%s/foreign.tail", spool);
   test_write_file(path, "hello", 5);
   snprintf(path, sizeof path, "%s/notes.txt", spool);
   test_write_file(path, "hello", 5);
-  expect("m0.0 X0.0", HA_TRACE_INCOMPLETE, &remarks);
+  expect("m0.0 X1.0 X0.0", HA_TRACE_INCOMPLETE, &remarks);
   assert_int_equal(remarks.killed, 1);
   assert_int_equal(remarks.stopped, 1);
   assert_int_equal(remarks.lost, 5);
-  assert_int_equal(remarks.damaged, 3); // unknown kind, missing chunk, foreign file
+  assert_int_equal(remarks.damaged, 3); // unknown kind, missing log, foreign file
+}
+
+// Killed while its words were moved to the log: they count once, wherever that was.
+static void moved_words(void **state) {
+  (void)state;
+  ha_collect_remarks remarks;
+  for (int stage = 0; stage < 2; stage++) {
+    new_spool();
+    put_process(10, 1000, regular);
+    THREAD(10, 1000, 0, 2, RAW(1001, HA_RAW_MALLOC, 0x100, 8), RAW(1002, HA_RAW_MALLOC, 0x200, 9));
+    if (stage == 1) { // all is in the log, and the tail's words are partly cleared
+      char path[512];
+      ha_spool_tail tail = {.magic = HA_SPOOL_TAIL_MAGIC,
+                            .start_ns = 1000,
+                            .pid = 10,
+                            .logged = (4 * sizeof(uint64_t)) | HA_SPOOL_CLEARING};
+      uint64_t file[16] = {0};
+      memcpy(file, &tail, sizeof tail);
+      file[sizeof tail / sizeof *file + 1] = ha_raw_word(HA_RAW_MALLOC, 0x200, 9, 0);
+      snprintf(path, sizeof path, "%s/10-1000-0.tail", spool);
+      test_write_file(path, file, sizeof file);
+    }
+    expect("m0.0 m0.1 X0.0", 0, &remarks);
+  }
+}
+
+static void unseen_programs(void **state) {
+  (void)state;
+  ha_collect_remarks remarks;
+  char path[512];
+  new_spool();
+  put_process(10, 1000, (ha_spool_process){.ended = HA_ENDED_EXIT, .own_malloc = 1});
+  THREAD(10, 1000, 0, 0, RAW(1001, HA_RAW_MALLOC, 0x100, 8));
+  for (unsigned i = 0; i < 2; i++) {
+    snprintf(path, sizeof path, "%s/" HA_SPOOL_UNSEEN_FILE, spool, 10u, 1000ull, i);
+    test_write_file(path, "/bin/tool is \x1b odd\n", 18);
+  }
+  expect("m0.0 X0.0", 0, &remarks);
+  assert_int_equal(remarks.unseen, 2);
+  assert_int_equal(remarks.own_malloc, 1);
+  assert_string_equal(remarks.text, "remark: not recorded: /bin/tool is ? odd\n"
+                                    "remark: not recorded: program10 has a malloc of its own\n");
 }
 
 static void useless_folders(void **state) {
@@ -181,7 +239,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(threads_by_time),   cmocka_unit_test(reallocs),
       cmocka_unit_test(processes),         cmocka_unit_test(late_and_unknown_frees),
-      cmocka_unit_test(broken_recordings), cmocka_unit_test(useless_folders),
+      cmocka_unit_test(broken_recordings), cmocka_unit_test(moved_words),
+      cmocka_unit_test(unseen_programs),   cmocka_unit_test(useless_folders),
   };
   int failed = cmocka_run_group_tests_name("collect", tests, NULL, NULL);
   test_remove_folder();

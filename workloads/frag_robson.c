@@ -39,8 +39,12 @@ static bool robson_prepare(ha_run *run) {
     return ha_fail(run, "%s: min must not be above max, nor max above live", run->workload->name);
   r->capacity = r->limit / r->least + 1;
   double doublings = 1;
-  for (uint64_t size = r->least; size <= r->most; size *= 2)
+  uint64_t largest = r->least;
+  for (uint64_t size = r->least; size <= r->most; size *= 2) {
     doublings += 0.5;
+    largest = size;
+  }
+  ha_note_requests(run, r->least, largest);
   double live = (double)run->threads * (double)(r->limit + r->capacity * sizeof(ha_slot));
   if (!ha_fits(run, live, live + (double)r->limit * doublings * (double)r->rounds * run->threads))
     return false;

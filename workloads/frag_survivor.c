@@ -42,8 +42,12 @@ static bool survivor_prepare(ha_run *run) {
   s->most = (uint32_t)ha_param_number(run, "max");
   if (s->least > s->most || s->most > s->group)
     return ha_fail(run, "%s: min must not be above max, nor max above group", run->workload->name);
-  for (uint32_t size = s->least; size <= s->most; size = ha_sizes_next_class(size))
+  uint32_t largest = s->least;
+  for (uint32_t size = s->least; size <= s->most; size = ha_sizes_next_class(size)) {
     s->classes++;
+    largest = size;
+  }
+  ha_note_requests(run, s->least, largest);
   s->capacity = s->group / s->least;
   s->kept = s->group / (s->span > s->most ? s->span : s->most) + 1;
   if (s->span < s->most) // one of each block may survive for the largest classes

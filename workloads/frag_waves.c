@@ -43,6 +43,7 @@ static bool waves_prepare(ha_run *run) {
   if (ha_param_number(run, "max") << 2 * (w->phases - 1) > w->limit)
     return ha_fail(run, "%s: the largest request, max times 4 for each phase, must fit into live",
                    run->workload->name);
+  ha_note_requests(run, ha_param_number(run, "min"), ha_param_number(run, "max") << 2 * (w->phases - 1));
   w->sizes = ha_sizes_draw(run, &random);
   if (!w->sizes)
     return false;

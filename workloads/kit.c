@@ -2,6 +2,7 @@
 #include "workloads/kit.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -73,4 +74,9 @@ uint64_t ha_resident_bytes(void) {
   text[n] = '\0';
   const char *second = strchr(text, ' '); // total, resident, shared ... in pages
   return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+void ha_note_requests(ha_run *run, uint64_t least, uint64_t most) {
+  snprintf(run->note, sizeof run->note, "least_request=%llu most_request=%llu", (unsigned long long)least,
+           (unsigned long long)most);
 }

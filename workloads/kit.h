@@ -110,6 +110,9 @@ void ha_shuffle(uint32_t *order, uint32_t count, uint64_t *random);
 // A parameter that run->scale multiplies: at least 1.
 uint64_t ha_scaled(const ha_run *run, const char *key);
 
+// Notes the smallest and the largest request of a run in its result, for those who reckon with their ratio.
+void ha_note_requests(ha_run *run, uint64_t least, uint64_t most);
+
 // The place of parameter `key` among `names` (ends with NULL) in *choice; false after ha_fail() if it is none
 // of them.
 bool ha_choose(ha_run *run, const char *key, const char *const *names, unsigned *choice);

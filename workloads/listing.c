@@ -22,6 +22,7 @@ static json_t *traits_json(uint32_t traits) {
       {HA_TRAIT_BOUND, "bound"},
       {HA_TRAIT_EXAMPLE, "example"},
       {HA_TRAIT_TRACE_ONLY, "trace-only"},
+      {HA_TRAIT_COLLECTOR, "collector"},
   };
   json_t *list = json_array();
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -33,12 +34,13 @@ static json_t *traits_json(uint32_t traits) {
 static json_t *adapter_json(const ha_adapter *adapter) {
   char path[PATH_MAX];
   char why[512];
-  bool found = adapter->linked || ha_adapter_library(adapter, path, sizeof path, why, sizeof why);
+  bool found = adapter->linked ? !adapter->available || adapter->available(why, sizeof why)
+                               : ha_adapter_library(adapter, path, sizeof path, why, sizeof why);
   return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "name", adapter->name, "summary", adapter->summary,
                    "kind", adapter->linked ? "linked" : "library", "library",
                    text_or_null(adapter->linked || !found ? NULL : path), "package",
                    text_or_null(adapter->package), "why_not", text_or_null(found ? NULL : why), "traits",
-                   traits_json(adapter->linked ? adapter->linked->traits : 0));
+                   traits_json(adapter->linked ? adapter->linked->traits : adapter->traits));
 }
 
 static json_t *workload_json(const ha_workload *workload) {
@@ -52,8 +54,9 @@ static json_t *workload_json(const ha_workload *workload) {
     }
     json_array_append_new(parameters, one);
   }
-  return json_pack("{s:s, s:s, s:s, s:b, s:o}", "name", workload->name, "summary", workload->summary,
-                   "explain", workload->explain, "scales", workload->scales, "parameters", parameters);
+  return json_pack("{s:s, s:s, s:s, s:b, s:b, s:o}", "name", workload->name, "summary", workload->summary,
+                   "explain", workload->explain, "scales", workload->scales, "mutator", workload->mutator,
+                   "parameters", parameters);
 }
 
 static bool print(FILE *out, json_t *root) {

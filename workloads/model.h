@@ -52,6 +52,7 @@ typedef struct ha_model_cell {
 
 typedef struct ha_model_phase {
   uint64_t from;   // number of its first operation
+  uint64_t most;   // live bytes at most in it; UINT64_MAX: not known
   uint64_t *fresh; // by thread: blocks it allocates
   ha_model_cell *cells;
   uint32_t cell_count;

@@ -85,7 +85,10 @@ static void put_phases(FILE *out, const ha_model *model) {
   fputs("\"phases\": [", out);
   for (uint32_t p = 0; p < model->phase_count; p++) {
     const ha_model_phase *phase = &model->phases[p];
-    fprintf(out, "%s\n {\"from\":%" PRIu64 ",\"fresh\":", p == 0 ? "" : ",", phase->from);
+    fprintf(out, "%s\n {\"from\":%" PRIu64 ",", p == 0 ? "" : ",", phase->from);
+    if (phase->most != UINT64_MAX)
+      fprintf(out, "\"most\":%" PRIu64 ",", phase->most);
+    fputs("\"fresh\":", out);
     put_counts(out, phase->fresh, model->thread_count);
     fputs(",\"cells\":[", out);
     for (uint32_t i = 0; i < phase->cell_count; i++) {
@@ -321,6 +324,10 @@ static bool load_phase(loader *l, const json_t *one, uint32_t index) {
     return refuse(l, "not enough memory");
   if (!number(l, "from", json_object_get(one, "from"), m->operations - 1, &phase->from) ||
       !counts(l, "fresh", json_object_get(one, "fresh"), m->thread_count, phase->fresh))
+    return false;
+  const json_t *most = json_object_get(one, "most");
+  phase->most = UINT64_MAX;
+  if (most != NULL && !number(l, "most", most, INT64_MAX, &phase->most))
     return false;
   if (index == 0 ? phase->from != 0 : phase->from <= m->phases[index - 1].from)
     return refuse(l, "phases are not in order");

@@ -20,7 +20,7 @@ typedef struct fitting {
   uint64_t (*alignments)[64];        // [class]
   double *bytes;                     // [class], summed
   uint64_t *segments;                // [class]
-  uint64_t operation;
+  uint64_t operation, live_bytes;
   uint32_t phase;
 } fitting;
 
@@ -95,6 +95,8 @@ static bool count_allocation(fitting *f, const ha_op *op) {
     return false;
   uint32_t lane = f->survey->lane[op->thread];
   entry->thread = lane;
+  entry->size = op->size;
+  f->live_bytes += op->size;
   const ha_trace_entry *listed = ha_trace_map_find(&f->large, op->object);
   if (listed != NULL) {
     ha_model_large *large = &f->model->large[listed->value];
@@ -120,6 +122,8 @@ static void count_reference(fitting *f, const ha_op *op) {
   bool resizes = op->kind == HA_OP_REALLOC;
   f->model->threads[entry->thread].ends[f->survey->lane[op->thread]]++;
   f->model->sized_frees += op->kind == HA_OP_FREE_SIZED;
+  f->live_bytes += (resizes ? op->size : 0) - entry->size;
+  entry->size = op->size;
   const ha_trace_entry *listed = ha_trace_map_find(&f->large, op->object);
   if (listed != NULL) {
     ha_model_large *large = &f->model->large[listed->value];
@@ -147,7 +151,7 @@ static bool count_all(fitting *f, const char *trace, char *why, size_t why_size)
       break;
     }
     while (f->phase + 1 < f->model->phase_count && f->operation >= f->model->phases[f->phase + 1].from)
-      f->phase++;
+      f->model->phases[++f->phase].most = f->live_bytes;
     if (op.flags & HA_OP_FAILED)
       continue;
     if (ha_kind_allocates(op.kind) && !count_allocation(f, &op)) {
@@ -156,6 +160,8 @@ static bool count_all(fitting *f, const char *trace, char *why, size_t why_size)
     } else if (ha_kind_refers(op.kind)) {
       count_reference(f, &op);
     }
+    uint64_t *most = &f->model->phases[f->phase].most;
+    *most = f->live_bytes > *most ? f->live_bytes : *most;
   }
   ha_trace_close(reader);
   return good;

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define NOBODY UINT32_MAX
+#define TRIES  8  // sizes that are drawn for a block before another is freed for it
+#define SOON   64 // places of the queue that are looked at for one
 
 enum { DUE_BIRTH, DUE_END, DUE_LARGE };
 enum { END_FREED, END_GROWN };
@@ -30,7 +32,7 @@ typedef struct due {
 
 struct ha_model_maker {
   const ha_model *model;
-  uint64_t random, next_object, made;
+  uint64_t random, next_object, made, live_bytes;
   uint32_t phase;
   double phase_end, now;
   due *queue; // a heap, the earliest first
@@ -66,9 +68,11 @@ static bool push(ha_model_maker *m, const due *one) {
   return true;
 }
 
-static due pop(ha_model_maker *m) {
-  due first = m->queue[0], last = m->queue[--m->queued];
-  size_t at = 0;
+// Takes the one at `at` off the queue.
+static due take_at(ha_model_maker *m, size_t at) {
+  due taken = m->queue[at], last = m->queue[--m->queued];
+  for (; at > 0 && m->queue[(at - 1) / 2].time > last.time; at = (at - 1) / 2)
+    m->queue[at] = m->queue[(at - 1) / 2];
   for (size_t child; (child = 2 * at + 1) < m->queued; at = child) {
     if (child + 1 < m->queued && m->queue[child + 1].time < m->queue[child].time)
       child++;
@@ -77,7 +81,7 @@ static due pop(ha_model_maker *m) {
     m->queue[at] = m->queue[child];
   }
   m->queue[at] = last;
-  return first;
+  return taken;
 }
 
 // ---- Chance ----
@@ -293,15 +297,67 @@ static unsigned kind_of(unsigned model_kind) {
   return kinds[model_kind % HA_MODEL_KINDS];
 }
 
+// The size of the block that is due: any of what is left of the phase, but none with which more would be live
+// than ever was in it. The number of classes if none is left or, as the draws go, none fits.
+static uint32_t draw_class(ha_model_maker *m, uint64_t *bytes) {
+  const uint32_t count = m->model->size_count;
+  uint64_t most = m->model->phases[m->phase].most;
+  most += most < UINT64_MAX / 2 ? most / 32 : 0; // sizes within classes are chance, and so is their sum
+  for (unsigned tries = 0; tries < TRIES; tries++) {
+    uint32_t class = draw(m, m->fresh_left, count);
+    if (class == count)
+      return count;
+    *bytes = draw_size(m, class);
+    if (*bytes <= most && m->live_bytes <= most - *bytes)
+      return class;
+    m->fresh_left[class]++;
+  }
+  return count;
+}
+
+static void free_block(ha_model_maker *m, const due *one, ha_op *op) {
+  m->live_bytes -= one->bytes;
+  *op = (ha_op){.kind = HA_OP_FREE, .thread = one->by, .object = one->object};
+  if (m->sized_share > 0 && even(m) < m->sized_share) {
+    op->kind = HA_OP_FREE_SIZED;
+    op->size = one->bytes;
+    op->alignment_log2 = one->alignment_log2;
+  }
+}
+
+// Frees now the largest of the blocks that are to be freed soon and in this phase, to make room. False: none.
+static bool end_early(ha_model_maker *m, ha_op *op) {
+  size_t found = m->queued;
+  for (size_t i = 0; i < m->queued && i < SOON; i++) {
+    const due *one = &m->queue[i];
+    if (one->what == DUE_END && one->how == END_FREED && one->time < m->phase_end &&
+        (found == m->queued || one->bytes > m->queue[found].bytes))
+      found = i;
+  }
+  if (found == m->queued)
+    return false;
+  due one = take_at(m, found);
+  free_block(m, &one, op);
+  return true;
+}
+
 static bool birth(ha_model_maker *m, const due *one, ha_op *op) {
-  uint32_t class = draw(m, m->fresh_left, m->model->size_count);
-  if (class == m->model->size_count)
-    return true;
+  uint64_t bytes = 0;
+  uint32_t class = draw_class(m, &bytes);
+  if (class == m->model->size_count) {
+    if (end_early(m, op))
+      return push(m, one); // tried again right after
+    class = draw(m, m->fresh_left, m->model->size_count);
+    if (class == m->model->size_count)
+      return true;
+    bytes = draw_size(m, class);
+  }
   uint32_t kind = draw(m, &m->kinds_left[(size_t) class * HA_MODEL_KINDS], HA_MODEL_KINDS);
   due segment = {.object = m->next_object++, .size = class, .thread = one->thread};
   bool ends = draw_end(m, &segment);
   choose_threads(m, &segment, ends);
-  segment.bytes = draw_size(m, class);
+  segment.bytes = bytes;
+  m->live_bytes += bytes;
   *op = (ha_op){.kind = (uint8_t)kind_of(kind),
                 .thread = segment.thread,
                 .size = segment.bytes,
@@ -309,15 +365,6 @@ static bool birth(ha_model_maker *m, const due *one, ha_op *op) {
   if (op->kind == HA_OP_ALIGNED_ALLOC || op->kind == HA_OP_POSIX_MEMALIGN)
     op->alignment_log2 = segment.alignment_log2 = (uint8_t)m->model->sizes[class].alignment_log2;
   return !ends || push(m, &segment);
-}
-
-static void free_block(ha_model_maker *m, const due *one, ha_op *op) {
-  *op = (ha_op){.kind = HA_OP_FREE, .thread = one->by, .object = one->object};
-  if (m->sized_share > 0 && even(m) < m->sized_share) {
-    op->kind = HA_OP_FREE_SIZED;
-    op->size = one->bytes;
-    op->alignment_log2 = one->alignment_log2;
-  }
 }
 
 static bool end_segment(ha_model_maker *m, const due *one, ha_op *op) {
@@ -334,6 +381,7 @@ static bool end_segment(ha_model_maker *m, const due *one, ha_op *op) {
       *op = (ha_op){
           .kind = HA_OP_REALLOC, .thread = one->by, .object = one->object, .size = draw_size(m, class)};
       due segment = {.object = one->object, .size = class, .thread = one->thread, .bytes = op->size};
+      m->live_bytes += segment.bytes - one->bytes;
       if (!draw_end(m, &segment))
         return true;
       segment.by = ender(m, segment.thread, segment.time);
@@ -357,6 +405,8 @@ static bool large_step(ha_model_maker *m, due one, ha_op *op) {
   const ha_model_step *step = &large->steps[one.step];
   if (one.step != 0)
     one.by = ender(m, one.thread, one.time);
+  else
+    m->live_bytes += step->size;
   if (one.step == 0) {
     *op = (ha_op){.kind = (uint8_t)kind_of(large->kind), .thread = large->thread, .size = step->size};
     if (large->kind >= HA_MODEL_ALIGNED)
@@ -366,6 +416,7 @@ static bool large_step(ha_model_maker *m, due one, ha_op *op) {
     free_block(m, &one, op);
   } else {
     *op = (ha_op){.kind = HA_OP_REALLOC, .thread = one.by, .object = one.object, .size = step->size};
+    m->live_bytes += step->size - one.bytes;
     one.alignment_log2 = 0;
   }
   one.bytes = step->size;
@@ -425,7 +476,7 @@ ha_model_maker *ha_model_make(const ha_model *model, uint64_t seed) {
 static int next_due(ha_model_maker *m, due *one) {
   for (;;) {
     if (m->queued != 0 && m->queue[0].time < m->phase_end) {
-      *one = pop(m);
+      *one = take_at(m, 0);
       return 1;
     }
     size_t waiting = m->queued;

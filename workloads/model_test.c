@@ -14,7 +14,7 @@ static char why[1024];
 
 static void shipped_traces_are_fitted(void **state) {
   (void)state;
-  static const char *const traces[] = {"python-json", "clang", "threads", "sqlite"};
+  static const char *const traces[] = {"python-json", "clang", "threads", "sqlite", "git"};
   for (size_t i = 0; i < sizeof traces / sizeof *traces; i++) {
     char path[4096];
     ha_model model;

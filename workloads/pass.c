@@ -14,10 +14,7 @@ const ha_pass ha_pass_time = {.name = "time", .measure = measure_time};
 
 const ha_pass *ha_pass_find(const char *name) {
   static const ha_pass *const passes[] = {
-      &ha_pass_time,
-      &ha_pass_latency,
-      &ha_pass_timeline,
-      &ha_pass_instructions,
+      &ha_pass_time, &ha_pass_latency, &ha_pass_timeline, &ha_pass_instructions, &ha_pass_map,
   };
   for (size_t i = 0; i < sizeof passes / sizeof passes[0]; i++)
     if (strcmp(passes[i]->name, name) == 0)

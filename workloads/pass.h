@@ -5,6 +5,7 @@
 //   timeline      memory over time, and after everything was freed (pass_timeline.c)
 //   instructions  instructions executed, counted by callgrind: the same figure on every machine of a kind
 //                 (pass_instructions.c)
+//   map           the heap drawn page by page, for `heaparena map` (pass_map.c)
 //
 // Watching costs time: the wall time of a pass other than the first is not to be compared with anything.
 #ifndef HEAPARENA_WORKLOADS_PASS_H
@@ -18,7 +19,9 @@
 typedef struct ha_pass_options {
   const char *allocator; // its spec, for a pass that starts this program anew
   uint64_t interval_ms;  // timeline: between two looks at the process
-  uint64_t after_ms;     // timeline: how long it is watched after everything was freed
+  uint64_t after_ms;     // timeline and map: how long it is watched after everything was freed
+  uint64_t map_frames;   // map: see ha_map_options
+  uint64_t map_every;
 } ha_pass_options;
 
 typedef struct ha_pass {
@@ -36,6 +39,7 @@ extern const ha_pass ha_pass_time;
 extern const ha_pass ha_pass_latency;
 extern const ha_pass ha_pass_timeline;
 extern const ha_pass ha_pass_instructions;
+extern const ha_pass ha_pass_map;
 
 // The pass with that name, or NULL.
 const ha_pass *ha_pass_find(const char *name);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,6 +133,25 @@ static int do_exec(const char *self) {
   return status;
 }
 
+// Starts the program at `path` by exec after a fork, and by posix_spawn.
+static int do_start(char *path) {
+  char *arguments[] = {path, NULL};
+  allocate_and_free(10);
+  pid_t children[2];
+  if ((children[0] = fork()) == 0) {
+    execv(path, arguments);
+    _exit(3);
+  }
+  int status = 0, both = 0;
+  if (posix_spawn(&children[1], path, NULL, NULL, arguments, environ) != 0)
+    return 3;
+  for (unsigned i = 0; i < 2; i++) {
+    waitpid(children[i], &status, 0);
+    both |= status;
+  }
+  return both != 0;
+}
+
 static int do_kill(void) {
   allocate_and_free(60000); // more than one chunk
   report(60000, 0, 60000);
@@ -177,7 +197,7 @@ static int do_c11(void) {
 }
 
 int main(int count, char **values) {
-  const char *what = count > 1 ? values[1] : "";
+  const char *what = count > 1 ? values[1] : "plain";
   if (strcmp(what, "threads") == 0)
     return do_threads();
   if (strcmp(what, "c11") == 0)
@@ -190,6 +210,8 @@ int main(int count, char **values) {
     return do_fork();
   if (strcmp(what, "exec") == 0)
     return do_exec(values[0]);
+  if (strcmp(what, "start") == 0 && count > 2)
+    return do_start(values[2]);
   if (strcmp(what, "kill") == 0)
     return do_kill();
   if (strcmp(what, "leave") == 0)

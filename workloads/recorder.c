@@ -1,19 +1,21 @@
 // recorder.c: libheaparena-record.so, preloaded into a program to record what it does with its heap.
 //
 // It stands before the program's malloc, whichever that is (RTLD_NEXT: also another preloaded allocator),
-// forwards every call, and notes it in the calling thread's own chunk of the spool (trace_spool.h). No lock
-// and no shared word is written on the way. Threads and processes are followed: pthread_create and
+// forwards every call, and notes it in the calling thread's own tail of the spool (trace_spool.h). No lock is
+// taken on the way; several threads share one table, by cache lines of their own. Threads and processes are followed: pthread_create and
 // pthread_join are noted, a forked child begins a record of its own, an executed program too (the environment
 // is kept).
 //
-// Not seen: programs linked statically; memory from mmap or a program's private allocator; C++ operators that
-// an allocator library defines itself. A signal handler that allocates (which POSIX forbids) is recorded,
-// unless it interrupts the taking of a new chunk: then its event is counted as lost.
+// Not seen: programs linked statically or with a malloc of their own, which is said; memory from mmap or a
+// program's private allocator; C++ operators that an allocator library defines itself. A signal handler that
+// allocates (which POSIX forbids) is recorded, unless it interrupts the writing of a record: then its event is
+// counted as lost.
 #include "workloads/trace_record.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <link.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
@@ -45,11 +47,6 @@ typedef struct next_functions {
   int (*pthread_timedjoin_np)(pthread_t, void **, const struct timespec *);
   int (*thrd_create)(thrd_t *, thrd_start_t, void *);
   int (*thrd_join)(thrd_t, int *);
-  void (*quick_exit)(int);
-  void (*exit_now)(int);
-  int (*execve)(const char *, char *const[], char *const[]);
-  int (*execvpe)(const char *, char *const[], char *const[]);
-  int (*fexecve)(int, char *const[], char *const[]);
 } next_functions;
 
 static next_functions next;
@@ -77,15 +74,21 @@ static bool is_early(const void *block) {
 
 static void thread_ends(void *rounds);
 
-// ISO C has no conversion between object and function pointers; POSIX has, for dlsym.
-#define FIND(member, name)                                                                                   \
-  do {                                                                                                       \
-    void *found_ = dlsym(RTLD_NEXT, name);                                                                   \
-    memcpy(&next.member, &found_, sizeof found_);                                                            \
-  } while (0)
+#define FIND(member, name) RECORD_FIND(next.member, name)
+
+// Whether the program defines malloc itself: symbols of the program come before those that are preloaded. A
+// program that only takes malloc's address may have an undefined symbol with a value: its jump to ours.
+static bool hides_recorder(void) {
+  Dl_info first, own;
+  void *symbol = NULL, *found = dlsym(RTLD_DEFAULT, "malloc");
+  if (dladdr1(found, &first, &symbol, RTLD_DL_SYMENT) == 0 || dladdr(&next, &own) == 0)
+    return false;
+  const ElfW(Sym) *entry = symbol;
+  return first.dli_fbase != own.dli_fbase && (entry == NULL || entry->st_shndx != SHN_UNDEF);
+}
 
 // Once per process, in its first thread.
-static void resolve(void) {
+static __attribute__((noinline, cold)) void resolve(void) {
   if (state != UNRESOLVED)
     return;
   state = RESOLVING;
@@ -107,12 +110,9 @@ static void resolve(void) {
   FIND(pthread_timedjoin_np, "pthread_timedjoin_np");
   FIND(thrd_create, "thrd_create");
   FIND(thrd_join, "thrd_join");
-  FIND(quick_exit, "quick_exit");
-  FIND(exit_now, "_exit");
-  FIND(execve, "execve");
-  FIND(execvpe, "execvpe");
-  FIND(fexecve, "fexecve");
   pthread_key_create(&end_key, thread_ends);
+  record_find_ends();
+  record_own_malloc = hides_recorder();
   record_start();
   state = RESOLVED;
 }
@@ -123,6 +123,10 @@ static inline bool ready(void) {
     return true;
   resolve();
   return state == RESOLVED;
+}
+
+bool record_ready(void) {
+  return ready();
 }
 
 __attribute__((constructor)) static void constructor(void) {
@@ -298,8 +302,7 @@ static birth *take_birth(void) {
 static birth begin_any(birth *slot) {
   birth own = {.routine = slot->routine, .c11_routine = slot->c11_routine, .argument = slot->argument};
   record_tls.process = slot->process;
-  record_tls.named = true;
-  __atomic_store_n(&record_tls.token, slot->token, __ATOMIC_RELEASE);
+  record_name_thread(slot->token);
   atomic_store(&slot->taken, false);
   pthread_setspecific(end_key, (void *)1);
   return own;
@@ -326,12 +329,13 @@ static void thread_ends(void *rounds) {
 
 static birth *announce_thread(void *argument) {
   record_begin();
-  record_threaded = true;
+  if (record_alive[0] == RECORD_SINGLE)
+    record_alive[0] = RECORD_THREADED;
   birth *child = take_birth();
   child->argument = argument;
   child->token = record_next_token();
   child->process = record_process();
-  record_event_at(record_stamp(), HA_RAW_SPAWN, child->token, 0);
+  record_thread_event(HA_RAW_SPAWN, child->token);
   return child;
 }
 
@@ -377,7 +381,7 @@ static uint32_t token_to_join(pthread_t thread) {
 
 static void joined(uint32_t token) {
   if (token != 0)
-    record_event_at(record_stamp(), HA_RAW_JOIN, token, 0);
+    record_thread_event(HA_RAW_JOIN, token);
 }
 
 // Every way to join: the token is read before, as the thread's memory goes with the call.
@@ -412,104 +416,4 @@ EXPORT int thrd_join(thrd_t thr, int *res) {
   if (!ready() || next.thrd_join == NULL)
     return thrd_error;
   JOIN(int, thr, thrd_success, next.thrd_join(thr, res));
-}
-
-// ---- Ends ----
-
-EXPORT void _exit(int status) {
-  if (ready())
-    record_ended(HA_ENDED_EXIT);
-  for (;;)
-    next.exit_now(status);
-}
-
-EXPORT void _Exit(int status) {
-  _exit(status);
-}
-
-// Runs no destructors, and ends the process from inside the C library.
-EXPORT void quick_exit(int status) {
-  if (ready())
-    record_ended(HA_ENDED_EXIT);
-  for (;;)
-    next.quick_exit(status);
-}
-
-// A program image that executes another one has ended well. If the call fails it goes on.
-#define EXECUTE(call)                                                                                        \
-  do {                                                                                                       \
-    if (!ready())                                                                                            \
-      return -1;                                                                                             \
-    record_ended(HA_ENDED_EXEC);                                                                             \
-    int result_ = (call);                                                                                    \
-    record_ended(HA_ENDED_NOT);                                                                              \
-    return result_;                                                                                          \
-  } while (0)
-
-EXPORT int execve(const char *path, char *const argv[], char *const envp[]) {
-  EXECUTE(next.execve(path, argv, envp));
-}
-EXPORT int execv(const char *path, char *const argv[]) {
-  EXECUTE(next.execve(path, argv, environ));
-}
-EXPORT int execvp(const char *file, char *const argv[]) {
-  EXECUTE(next.execvpe(file, argv, environ));
-}
-EXPORT int execvpe(const char *file, char *const argv[], char *const envp[]) {
-  EXECUTE(next.execvpe(file, argv, envp));
-}
-EXPORT int fexecve(int fd, char *const argv[], char *const envp[]) {
-  EXECUTE(next.fexecve(fd, argv, envp));
-}
-
-// execl and its like: the arguments that follow the first are gathered on the stack, as many as there are.
-static size_t count_arguments(va_list list) {
-  size_t count = 1;
-  while (va_arg(list, char *) != NULL)
-    count++;
-  return count;
-}
-
-// Fills arguments[0 .. count], the last one NULL, and leaves *list behind it.
-static void gather(char **arguments, size_t count, const char *first, va_list *list) {
-  memcpy(&arguments[0], &first, sizeof first); // execv's arguments are not const, execl's are
-  for (size_t i = 1; i <= count; i++)
-    arguments[i] = va_arg(*list, char *);
-}
-
-EXPORT int execl(const char *path, const char *arg, ...) {
-  va_list list;
-  va_start(list, arg);
-  size_t count = count_arguments(list);
-  va_end(list);
-  char *arguments[count + 1];
-  va_start(list, arg);
-  gather(arguments, count, arg, &list);
-  va_end(list);
-  return execv(path, arguments);
-}
-
-EXPORT int execlp(const char *file, const char *arg, ...) {
-  va_list list;
-  va_start(list, arg);
-  size_t count = count_arguments(list);
-  va_end(list);
-  char *arguments[count + 1];
-  va_start(list, arg);
-  gather(arguments, count, arg, &list);
-  va_end(list);
-  return execvp(file, arguments);
-}
-
-EXPORT int execle(const char *path, const char *arg, ...) {
-  va_list list;
-  va_start(list, arg);
-  size_t count = count_arguments(list);
-  va_end(list);
-  char *arguments[count + 1];
-  va_start(list, arg);
-  gather(arguments, count, arg, &list);
-  char *const *environment = va_arg(list, char *const *);
-  va_end(list);
-  return execve(path, arguments, environment);
 }

@@ -14,33 +14,13 @@
 #include <math.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 // ---- Waiting ----
-
-static inline void relax(void) {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
-
-// Other threads' progress is usually near: spin, then let others run, then sleep a little.
-static bool wait_turn(const replay_program *program, const _Atomic uint32_t *word, uint32_t turn) {
-  for (unsigned tries = 0; atomic_load_explicit(word, memory_order_acquire) != turn; tries++) {
-    if (atomic_load_explicit(&program->stop, memory_order_relaxed))
-      return false;
-    if (tries < 64)
-      relax();
-    else if (tries < 192)
-      sched_yield();
-    else
-      nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
-  }
-  return true;
-}
 
 // Starts and ends of threads may be far off: sleep until told.
 static bool wait_flag(const replay_program *program, _Atomic uint32_t *flag) {
@@ -141,7 +121,7 @@ static bool rare_step(replay_program *program, replay_thread *thread, const repl
                       replay_touch touch) {
   const ha_alloc *alloc = program->run->alloc;
   replay_shared *shared = step->meta & STEP_SHARED ? &program->shared[step->slot] : NULL;
-  if (step->meta & STEP_WAIT && !wait_turn(program, &shared->turn, step_turn(step)))
+  if (step->meta & STEP_WAIT && !replay_wait_turn(program, &shared->turn, step_turn(step)))
     return false;
   void **slot = shared != NULL ? &shared->block : &thread->slots[step->slot];
   if (step->meta & STEP_FAILED) {
@@ -245,8 +225,8 @@ static inline __attribute__((always_inline)) bool execute(replay_program *progra
   return true;
 }
 
-static bool execute_steps(replay_program *program, replay_thread *thread, uint64_t from, uint64_t count) {
-  const replay_step *step = thread->steps + from, *end = step + count;
+static bool execute_run(replay_program *program, replay_thread *thread, const replay_step *step,
+                        const replay_step *end) {
   switch (program->touch) {
   case TOUCH_NONE:
     return execute(program, thread, step, end, TOUCH_NONE);
@@ -259,26 +239,54 @@ static bool execute_steps(replay_program *program, replay_thread *thread, uint64
   }
 }
 
+static bool execute_steps(replay_program *program, replay_thread *thread, uint64_t from, uint64_t count) {
+  if (thread->times == NULL)
+    return execute_run(program, thread, thread->steps + from, thread->steps + from + count);
+  for (uint64_t i = from; i < from + count; i++)
+    if (!replay_wait_for(program, thread->times[i]) ||
+        !execute_run(program, thread, thread->steps + i, thread->steps + i + 1))
+      return false;
+  return true;
+}
+
+// All that the thread has in the segment at hand, at most two epochs ahead of the last.
+static bool execute_pieces(replay_program *program, replay_thread *thread) {
+  if (thread->pieces == NULL)
+    return execute_steps(program, thread, 0, thread->step_count);
+  uint64_t at = 0;
+  for (uint32_t i = 0; i < thread->piece_count; i++) {
+    const replay_piece *piece = &thread->pieces[i];
+    if (!replay_wait_for_others(program, piece->epoch) || !execute_steps(program, thread, at, piece->steps))
+      return false;
+    replay_piece_done(program, piece);
+    at += piece->steps;
+  }
+  return true;
+}
+
 // ---- Threads and rounds ----
 
 static bool run_lane(replay_program *program, uint32_t lane) {
   for (uint32_t i = program->lane_starts[lane]; i < program->lane_starts[lane + 1]; i++) {
     replay_thread *thread = &program->threads[program->lane_threads[i]];
+    if (program->streamed && thread->step_count == 0)
+      continue; // not in this segment: perhaps begun in a later one
     if (thread->spawned && !wait_flag(program, &thread->begun))
       return false;
     replay_follow(program, program->lane_threads[i], true);
-    bool done = execute_steps(program, thread, 0, thread->step_count);
+    bool done = execute_pieces(program, thread);
     replay_leave(program, program->lane_threads[i]);
     if (!done)
       return false;
-    raise_flag(&thread->ended);
+    if (thread->steps_left == 0)
+      raise_flag(&thread->ended);
   }
   return true;
 }
 
 static bool run_serial(replay_program *program) {
   // Nobody waits for a JOIN here: as turns are in the trace's order, it cannot come too early.
-  uint64_t *positions = (uint64_t *)(void *)(program + 1);
+  uint64_t *positions = program->positions;
   memset(positions, 0, program->thread_count * sizeof *positions);
   for (uint32_t i = 0; i < program->thread_count; i++)
     atomic_store_explicit(&program->threads[i].ended, 1, memory_order_relaxed);
@@ -303,25 +311,50 @@ static void free_survivors(replay_program *program) {
   }
 }
 
-static void reset(replay_program *program) {
+static bool reset(replay_program *program) {
+  atomic_store(&program->began_ns, 0);
+  if (program->streamed)
+    return replay_rewind(program);
   for (uint32_t i = 0; i < program->shared_count; i++)
     atomic_store_explicit(&program->shared[i].turn, 0, memory_order_relaxed);
+  for (uint32_t i = 0; i < program->epoch_count; i++)
+    atomic_store_explicit(&program->epochs[i].done, 0, memory_order_relaxed);
+  atomic_store_explicit(&program->epochs_done, 0, memory_order_relaxed);
   for (uint32_t i = 0; i < program->thread_count; i++) {
     atomic_store_explicit(&program->threads[i].begun, 0, memory_order_relaxed);
     atomic_store_explicit(&program->threads[i].ended, 0, memory_order_relaxed);
   }
+  return true;
 }
 
-// All lanes meet; the last to come empties the heap for the next round.
-static bool next_round(replay_program *program, uint32_t round) {
-  if (atomic_fetch_add(&program->waiting, 1) + 1 == program->run->threads) {
+// What is next when all has been executed: the rest of the program, or its next round, with an empty heap.
+static enum replay_more prepare_next(replay_program *program) {
+  int segment = program->streamed ? replay_next_segment(program) : 0;
+  if (segment > 0)
+    return MORE_GO_ON;
+  if (segment == 0 && ++program->rounds_done == program->rounds)
+    return MORE_NOTHING;
+  if (segment == 0) {
     free_survivors(program);
-    reset(program);
-    atomic_store_explicit(&program->waiting, 0, memory_order_relaxed);
-    atomic_store_explicit(&program->round, round + 1, memory_order_release);
-    return true;
+    if (reset(program))
+      return MORE_GO_ON;
   }
-  return wait_turn(program, &program->round, round + 1);
+  atomic_store(&program->stop, 1);
+  return MORE_NOTHING;
+}
+
+// All lanes meet; the last to come prepares what is next. False: nothing is.
+static bool next_part(replay_program *program, uint32_t part) {
+  if (!program->streamed && program->rounds == 1)
+    return false;
+  if (program->serial || atomic_fetch_add(&program->waiting, 1) + 1 == program->run->threads) {
+    program->more = prepare_next(program);
+    atomic_store_explicit(&program->waiting, 0, memory_order_relaxed);
+    atomic_store_explicit(&program->part, part + 1, memory_order_release);
+  } else if (!replay_wait_turn(program, &program->part, part + 1)) {
+    return false;
+  }
+  return program->more == MORE_GO_ON;
 }
 
 static void body(ha_run *run, unsigned lane, ha_tally *tally) {
@@ -330,12 +363,14 @@ static void body(ha_run *run, unsigned lane, ha_tally *tally) {
     tally->failure = replay_verify(program, tally);
     return;
   }
-  for (uint32_t round = 0; round < program->rounds; round++) {
-    if ((round != 0 && !next_round(program, round - 1)) ||
-        !(program->serial ? run_serial(program) : run_lane(program, lane))) {
-      tally->failure = "the replay stopped before its end";
-      return;
-    }
+  uint32_t part = 0;
+  do {
+    if (!(program->serial ? run_serial(program) : run_lane(program, lane)))
+      break;
+  } while (next_part(program, part++));
+  if (atomic_load_explicit(&program->stop, memory_order_relaxed)) {
+    tally->failure = "the replay stopped before its end";
+    return;
   }
   // What was done is fixed by the program that prepare() compiled: its sums hold once the last step is done.
   uint32_t from = program->serial ? 0 : program->lane_starts[lane];
@@ -390,6 +425,32 @@ static bool check_operations(ha_run *run, replay_program *program) {
   return true;
 }
 
+static bool choose_pace(ha_run *run, replay_program *program) {
+  const char *text = ha_param_text(run, "pace"), *speed = ha_param_text(run, "speed");
+  char *end;
+  double factor = strtod(speed, &end);
+  if (end == speed || *end != 0 || !(factor >= 0.01 && factor <= 1000))
+    return ha_fail(run, "%s: speed=%s: choose a number from 0.01 to 1000", run->workload->name, speed);
+  if (strcmp(text, "recorded") == 0 && run->workload == &ha_workload_model)
+    return ha_fail(run, "model: pace=recorded: a model has no times; replay a trace");
+  program->pace = strcmp(text, "recorded") == 0 && !run->verify ? factor : 0;
+  return strcmp(text, "recorded") == 0 || strcmp(text, "fast") == 0 ||
+         ha_fail(run, "%s: pace=%s: choose fast or recorded", run->workload->name, text);
+}
+
+static bool choose_stream(ha_run *run, replay_program *program) {
+  const char *text = ha_param_text(run, "stream");
+  bool is_model = run->workload == &ha_workload_model;
+  program->segment_steps = ha_param_number(run, "segment");
+  program->window = program->serial ? 0 : ha_param_number(run, "window");
+  program->may_stream = strcmp(text, "auto") == 0 && !is_model;
+  program->streamed = strcmp(text, "yes") == 0;
+  if (program->streamed && is_model)
+    return ha_fail(run, "model: stream=yes: what a model makes is not streamed; replay a trace");
+  return program->streamed || strcmp(text, "auto") == 0 || strcmp(text, "no") == 0 ||
+         ha_fail(run, "%s: stream=%s: choose auto, yes or no", run->workload->name, text);
+}
+
 // Compiles the program; the model, if there is one, is needed no longer then.
 static bool compile(ha_run *run, replay_program *program) {
   ha_model model = {0};
@@ -407,23 +468,43 @@ static bool compile(ha_run *run, replay_program *program) {
 }
 
 static bool prepare(ha_run *run) {
-  replay_program parsed = {.run = run, .file = ha_param_text(run, "file")};
-  if (parsed.file == NULL || parsed.file[0] == 0)
-    return ha_fail(run, "%s: give a file: %s:FILE", run->workload->name, run->workload->name);
-  if (!choose_touch(run, &parsed) || !choose_threads(run, &parsed) || !compile(run, &parsed) ||
-      !check_operations(run, &parsed))
-    return false;
-  double rounds = round(run->scale);
-  parsed.rounds = run->verify || rounds < 1 ? 1 : rounds > 1e6 ? 1000000 : (unsigned)rounds;
-  // Behind the program: a position per thread, for serial execution.
-  replay_program *program = ha_map(run, sizeof *program + parsed.thread_count * sizeof(uint64_t));
+  replay_program *program = ha_map(run, sizeof *program);
   if (program == NULL)
     return false;
-  *program = parsed;
+  program->run = run;
+  program->file = ha_param_text(run, "file");
+  if (program->file == NULL || program->file[0] == 0)
+    return ha_fail(run, "%s: give a file: %s:FILE", run->workload->name, run->workload->name);
+  if (!choose_touch(run, program) || !choose_threads(run, program) || !choose_pace(run, program) ||
+      !choose_stream(run, program) || !compile(run, program) || !check_operations(run, program))
+    return false;
+  double rounds = round(run->scale);
+  program->rounds = run->verify || rounds < 1 ? 1 : rounds > 1e6 ? 1000000 : (unsigned)rounds;
+  if (program->serial)
+    program->positions = ha_map(run, program->thread_count * sizeof *program->positions);
+  if (program->serial && program->positions == NULL)
+    return false;
   run->state = program;
   run->threads = program->serial ? 1 : program->lane_count;
   atomic_store(&run->live_peak, (int64_t)program->totals.live_bytes_peak);
   return true;
+}
+
+static void note_verified(ha_run *run, const replay_program *program) {
+  const ha_trace_totals *issued = &program->verified;
+  uint64_t calls = 0;
+  for (unsigned kind = 0; kind <= HA_OP_FREE_SIZED; kind++)
+    calls += issued->by_kind[kind];
+  snprintf(run->note, sizeof run->note,
+           "ops_checksum=0x%016llx curve=%s issued_operations=%llu issued_peak=%llu issued_remote_frees=%llu",
+           (unsigned long long)issued->checksum, program->curve, (unsigned long long)calls,
+           (unsigned long long)issued->live_bytes_peak, (unsigned long long)issued->remote_frees);
+}
+
+static void append_note(ha_run *run, bool wanted, const char *format, unsigned long long figure) {
+  size_t used = strlen(run->note);
+  if (wanted)
+    snprintf(run->note + used, sizeof run->note - used, format, figure);
 }
 
 static bool finish(ha_run *run) {
@@ -434,17 +515,14 @@ static bool finish(ha_run *run) {
   atomic_store(&run->live_bytes, 0);
   atomic_store(&run->live_peak, (int64_t)program->totals.live_bytes_peak);
   if (run->verify) // what was issued, counted anew
-    snprintf(run->note, sizeof run->note, "ops_checksum=0x%016llx curve=%s",
-             (unsigned long long)program->verified_checksum, program->curve);
+    note_verified(run, program);
   else
     snprintf(run->note, sizeof run->note, "recorded_threads=%u rounds=%u substituted=%llu survivors=%llu",
              program->thread_count, program->rounds, (unsigned long long)program->substituted,
              (unsigned long long)program->survivor_count);
-  if (program->packed_bytes != 0) {
-    size_t used = strlen(run->note);
-    snprintf(run->note + used, sizeof run->note - used, " packed_bytes=%llu",
-             (unsigned long long)program->packed_bytes);
-  }
+  append_note(run, program->packed_bytes != 0, " packed_bytes=%llu", program->packed_bytes);
+  append_note(run, program->streamed, " segments=%llu", program->segments);
+  append_note(run, program->pace > 0, " late_us=%llu", atomic_load(&program->late_ns) / 1000);
   return true;
 }
 
@@ -456,6 +534,23 @@ static const ha_param params[] = {
     {.key = "threads",
      .fallback = "parallel",
      .help = "parallel: the recorded threads; serial: one, in recorded order"},
+    {.key = "window",
+     .fallback = "2048",
+     .most = 1 << 28,
+     .help = "operations of the trace, two of which no thread gets ahead of the last one; 0: it may"},
+    {.key = "pace",
+     .fallback = "fast",
+     .help = "fast: as fast as can be; recorded: each operation at its time"},
+    {.key = "speed", .fallback = "1", .help = "with pace=recorded: how many times as fast as recorded"},
+    {.key = "stream",
+     .fallback = "auto",
+     .help = "yes: prepare a segment at a time, not timed; no: all before; auto: yes if all takes over a "
+             "quarter of memory"},
+    {.key = "segment",
+     .fallback = "4194304",
+     .least = 1,
+     .most = 1 << 28,
+     .help = "operations of a segment, where streamed"},
     {.key = NULL},
 };
 

@@ -66,11 +66,26 @@ typedef struct replay_shared {
   _Atomic uint32_t turn;
 } replay_shared;
 
+// Consecutive steps of one thread that are of one epoch: a stretch of the trace.
+typedef struct replay_piece {
+  uint32_t epoch, steps;
+} replay_piece;
+
+typedef struct replay_epoch {
+  _Atomic uint32_t done;
+  uint32_t steps; // of all threads
+} replay_epoch;
+
 typedef struct replay_thread {
+  replay_piece *pieces; // of the segment at hand; NULL: the thread may run ahead as it likes
+  uint32_t piece_count;
   replay_step *steps;
-  uint64_t step_count;
+  uint64_t *times;      // in recorded time: when each step happened, in ns; else NULL
+  uint64_t step_count;  // of the segment at hand
+  uint64_t steps_left;  // of those after it
   uint64_t operations;  // steps that go to the allocator
   uint64_t first, last; // numbers of its first and last operation in the trace
+  uint64_t last_epoch;  // while they are counted
   uint64_t checksum;    // ha_trace_checksum over its operations
   void **slots;
   uint32_t slot_count;
@@ -82,12 +97,16 @@ typedef struct replay_thread {
   _Atomic uint32_t begun, ended;
 } replay_thread;
 
+struct replay_compiler;
+
 // Consecutive operations of one thread in the trace's order.
 typedef struct replay_turn {
   uint32_t thread, steps;
 } replay_turn;
 
 typedef enum replay_touch { TOUCH_NONE, TOUCH_ENDS, TOUCH_PAGES, TOUCH_WHOLE } replay_touch;
+
+enum replay_more { MORE_NOTHING, MORE_GO_ON };
 
 typedef struct replay_program {
   ha_run *run;
@@ -100,20 +119,35 @@ typedef struct replay_program {
   uint32_t shared_count;
   replay_turn *turns; // the trace's order: for serial execution only
   uint64_t turn_count;
-  void ***survivors; // addresses of the slots of objects that were never freed
+  uint64_t *positions; // per thread, for serial execution: its next step
+  void ***survivors;   // addresses of the slots of objects that were never freed
   uint64_t survivor_count;
   uint32_t *lane_threads; // recorded threads sorted by lane, then by first operation
   uint32_t *lane_starts;  // lane_count + 1 positions in lane_threads
   uint32_t lane_count;
   replay_touch touch;
   bool serial;
-  uint64_t packed_bytes; // for `oracle`: of its heap
-  uint64_t substituted;  // operations that another one stands in for, because the allocator lacks them
+  bool may_stream;                  // if it is too large for memory
+  bool streamed;                    // compiled a segment at a time, all threads waiting for the next one
+  uint64_t segment_steps;           // at most in a segment
+  uint64_t segments;                // compiled so far
+  struct replay_compiler *compiler; // while there are segments to come
+  uint64_t window;      // operations of an epoch, 0: none; no thread is further ahead than two of them
+  replay_epoch *epochs; // of the segment at hand
+  uint32_t epoch_count;
+  _Atomic uint32_t epochs_done;
+  double pace;               // 0: as fast as can be; else how many times as fast as recorded
+  _Atomic uint64_t began_ns; // CLOCK_MONOTONIC at the trace's start, in recorded time
+  _Atomic uint64_t late_ns;  // most that an operation came after its time
+  uint64_t packed_bytes;     // for `oracle`: of its heap
+  uint64_t substituted;      // operations that another one stands in for, because the allocator lacks them
   unsigned rounds;
-  _Atomic uint32_t stop;           // an operation failed: everybody leaves
-  _Atomic uint32_t waiting, round; // barrier between rounds
-  const char *curve;               // verification's verdict, NULL without one
-  uint64_t verified_checksum;
+  _Atomic uint32_t stop;          // an operation failed: everybody leaves
+  _Atomic uint32_t waiting, part; // barrier between parts: rounds and segments
+  uint32_t rounds_done;
+  enum replay_more more;    // what comes after the part at hand
+  const char *curve;        // verification's verdict, NULL without one
+  ha_trace_totals verified; // counted anew
 } replay_program;
 
 // The operations to be compiled, one after another: of the program's file, or made from its model.
@@ -133,8 +167,27 @@ const ha_trace_totals *replay_source_totals(const replay_source *source); // at 
 void replay_source_close(replay_source *source);
 
 // Goes through the operations twice (what crosses threads must be known before slots are given) and fills
-// *program, whose file, run and serial are set. False after ha_fail().
+// *program, whose file, run, model, serial, pace, may_stream, streamed and segment_steps are set. False after
+// ha_fail(). Streamed, the second time is in pieces: this compiles the first segment.
 bool replay_compile(replay_program *program);
+// Gives each recorded thread a lane, by its first and last operation. False after ha_fail().
+bool replay_make_lanes(replay_program *program);
+
+// Streamed only, all threads being still: compiles the next segment, or the first one again. 1; 0: there was
+// none left; -1 after ha_fail().
+int replay_next_segment(replay_program *program);
+bool replay_rewind(replay_program *program);
+
+// Around a piece: waits until nobody is too far behind, and counts what was done (replay_pace.c). False: stop.
+bool replay_wait_for_others(replay_program *program, uint32_t epoch);
+static inline void replay_piece_done(replay_program *program, const replay_piece *piece) {
+  atomic_fetch_add_explicit(&program->epochs[piece->epoch].done, piece->steps, memory_order_release);
+}
+// Waits while *word is not `turn`, at first without sleep. False: stop.
+bool replay_wait_turn(const replay_program *program, const _Atomic uint32_t *word, uint32_t turn);
+
+// Waits until the recorded time of a step has come (replay_pace.c). False: stop.
+bool replay_wait_for(replay_program *program, uint64_t time_ns);
 
 // For the allocator `oracle`: packs all blocks ahead (replay_oracle.c). False after ha_fail().
 bool replay_plan(replay_program *program);

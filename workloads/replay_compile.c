@@ -2,21 +2,28 @@
 // file: the first finds which objects cross threads and how long each thread's part is, the second gives
 // slots and writes the steps. What stays is mapped with ha_map() and counted; tables that are needed only
 // here are given back.
+//
+// Streamed, the second pass stops after each segment of so many operations, until that has been executed and
+// all threads are still; the tables stay. Turns of a shared slot begin anew in each segment, and its slot is
+// used again in the next one.
 #include "workloads/replay.h"
 #include "workloads/trace_map.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-#define NO_NODE             UINT32_MAX
-#define ONE_LANE_EACH_UP_TO 256 // recorded threads; beyond, those that never overlapped in time share a lane
+#define NO_NODE       UINT32_MAX
+#define READER_BYTES  ((uint64_t)8 << 20) // about; a trace's reader with its buffers
+#define SEGMENT_SHIFT 40 // of an entry's value: its last step's segment, and below it the step
 
 // A free slot of a thread, in a list.
 typedef struct slot_node {
   uint32_t slot, next;
 } slot_node;
 
-typedef struct compiler {
+struct replay_compiler {
   replay_program *program;
   replay_source source;
   uint64_t operation; // number of the one at hand
@@ -26,11 +33,20 @@ typedef struct compiler {
   uint64_t crossing_count;
   uint32_t last_thread; // of the operation before
   slot_node *nodes;     // free lists of all threads, and of nodes
-  uint32_t *free_slots; // per thread: first node
+  uint32_t *free_slots; // per thread: first node; then of shared slots, and of those freed in this segment
   uint32_t node_count, node_capacity, free_node;
-  replay_step *steps; // of all threads
-  uint64_t *written;  // per thread
-} compiler;
+  replay_step *steps;           // of all threads
+  uint64_t *times;              // parallel to them, NULL unless in recorded time
+  uint64_t *written;            // per thread, in this segment
+  uint64_t *totals;             // per thread: all its steps
+  uint32_t *next_slot;          // per thread: slots given so far
+  uint64_t segment_start;       // its first operation's number
+  ha_op *segment;               // streamed: the operations of the segment
+  uint64_t live_most, live_now; // objects
+  uint32_t next_shared;         // shared slots given so far
+  uint64_t table_bytes;         // of what the second pass needs besides
+};
+typedef struct replay_compiler compiler;
 
 static bool short_of_memory(compiler *c) {
   return ha_fail(c->program->run, "%s: not enough memory to prepare the replay", c->program->file);
@@ -60,7 +76,26 @@ static bool mark_crossing(compiler *c, uint64_t object) {
   return true;
 }
 
-static bool survey_object(compiler *c, const ha_op *op) {
+// Per-thread sums while the number of threads is still unknown.
+typedef struct survey {
+  replay_thread *threads;
+  size_t capacity;
+} survey;
+
+// Counts live objects, of the thread that allocated them (`steps_left` serves for that here) and in all.
+static void survey_live(compiler *c, replay_thread *owner, bool born) {
+  if (!born) {
+    owner->steps_left--;
+    c->live_now--;
+    return;
+  }
+  if (++owner->steps_left > owner->slot_count)
+    owner->slot_count = owner->steps_left < UINT32_MAX ? (uint32_t)owner->steps_left : UINT32_MAX;
+  if (++c->live_now > c->live_most)
+    c->live_most = c->live_now;
+}
+
+static bool survey_object(compiler *c, survey *s, const ha_op *op) {
   switch (op->kind) {
   case HA_OP_MALLOC:
   case HA_OP_CALLOC:
@@ -72,6 +107,7 @@ static bool survey_object(compiler *c, const ha_op *op) {
     if (entry == NULL)
       return short_of_memory(c);
     entry->thread = op->thread;
+    survey_live(c, &s->threads[op->thread], true);
     return true;
   }
   case HA_OP_REALLOC:
@@ -80,8 +116,10 @@ static bool survey_object(compiler *c, const ha_op *op) {
     ha_trace_entry *entry = ha_trace_map_find(&c->live, op->object);
     if (entry->thread != op->thread && !mark_crossing(c, op->object))
       return false;
-    if (op->kind != HA_OP_REALLOC)
+    if (op->kind != HA_OP_REALLOC) {
+      survey_live(c, &s->threads[entry->thread], false);
       ha_trace_map_remove(&c->live, entry);
+    }
     return true;
   }
   default:
@@ -92,12 +130,6 @@ static bool survey_object(compiler *c, const ha_op *op) {
 static bool goes_to_allocator(unsigned kind) {
   return kind <= HA_OP_FREE_SIZED;
 }
-
-// Per-thread sums while the number of threads is still unknown.
-typedef struct survey {
-  replay_thread *threads;
-  size_t capacity;
-} survey;
 
 static bool survey_thread(compiler *c, survey *s, const ha_op *op) {
   size_t count = replay_source_threads(&c->source);
@@ -121,6 +153,11 @@ static bool survey_thread(compiler *c, survey *s, const ha_op *op) {
   if (c->operation == 0 || op->thread != c->last_thread)
     c->program->turn_count++;
   c->last_thread = op->thread;
+  // As many pieces as there are epochs in which the thread has steps.
+  uint64_t window = c->program->window;
+  if (window != 0 && (thread->step_count == 1 || c->operation / window != thread->last_epoch))
+    thread->piece_count++;
+  thread->last_epoch = window == 0 ? 0 : c->operation / window;
   return true;
 }
 
@@ -135,73 +172,168 @@ static bool each_operation(compiler *c, survey *s, bool (*visit)(compiler *, sur
     going = replay_source_fail(&c->source);
   if (going)
     c->program->totals = *replay_source_totals(&c->source);
+  // Of both tables of live objects, the reader's and ours, and of the reader.
+  c->table_bytes = 2 * (sizeof(ha_trace_entry) << c->live.bits) + READER_BYTES;
   replay_source_close(&c->source);
   ha_trace_map_clear(&c->live);
   return going;
 }
 
 static bool survey_operation(compiler *c, survey *s, const ha_op *op) {
-  return survey_thread(c, s, op) && survey_object(c, op);
+  return survey_thread(c, s, op) && s->threads != NULL && survey_object(c, s, op);
 }
 
 // ---- Tables ----
 
+static bool map_shared(compiler *c) {
+  replay_program *program = c->program;
+  // Slots that are freed wait for the segment's end.
+  uint64_t most = c->live_most + program->segment_steps;
+  program->shared_count =
+      (uint32_t)(program->streamed && most < c->crossing_count ? most : c->crossing_count);
+  if (program->shared_count != 0)
+    program->shared = ha_map(program->run, program->shared_count * sizeof *program->shared);
+  return program->shared_count == 0 || program->shared != NULL;
+}
+
+static bool map_turns(replay_program *program) {
+  uint64_t most = program->streamed && program->segment_steps < program->turn_count ? program->segment_steps
+                                                                                    : program->turn_count;
+  program->turn_count = 0;
+  if (program->serial)
+    program->turns = ha_map(program->run, most * sizeof *program->turns);
+  return !program->serial || program->turns != NULL;
+}
+
+// Pieces and epochs, where threads could run ahead of each other.
+static bool map_pieces(compiler *c) {
+  replay_program *program = c->program;
+  if (program->serial || program->thread_count < 2)
+    program->window = 0;
+  if (program->window == 0)
+    return true;
+  uint64_t steps = program->streamed ? program->segment_steps : program->totals.operations;
+  uint64_t epochs = steps / program->window + 1, pieces = 0;
+  if (epochs >= UINT32_MAX)
+    return ha_fail(program->run, "%s: too many operations for window=%llu; choose a larger one",
+                   program->file, (unsigned long long)program->window);
+  program->epoch_count = (uint32_t)epochs;
+  for (uint32_t i = 0; i < program->thread_count; i++) {
+    replay_thread *thread = &program->threads[i];
+    if (program->streamed)
+      thread->piece_count = program->epoch_count;
+    pieces += thread->piece_count;
+  }
+  replay_piece *all = ha_map(program->run, (pieces + 1) * sizeof *all);
+  program->epochs = ha_map(program->run, epochs * sizeof *program->epochs);
+  for (uint32_t i = 0; all != NULL && i < program->thread_count; i++) {
+    program->threads[i].pieces = all;
+    all += program->threads[i].piece_count;
+  }
+  return all != NULL && program->epochs != NULL;
+}
+
+// Where each thread's steps begin: one after another. `counts`: per thread.
+static void place_steps(compiler *c) {
+  uint64_t at = 0;
+  for (uint32_t i = 0; i < c->program->thread_count; i++) {
+    replay_thread *thread = &c->program->threads[i];
+    thread->steps = c->steps + at;
+    thread->times = c->times == NULL ? NULL : c->times + at;
+    at += thread->step_count;
+    thread->piece_count = 0;
+    c->written[i] = 0;
+  }
+  c->segment_start = c->operation;
+  for (uint32_t i = 0; i < c->program->epoch_count; i++) {
+    c->program->epochs[i].steps = 0;
+    atomic_store_explicit(&c->program->epochs[i].done, 0, memory_order_relaxed);
+  }
+  atomic_store_explicit(&c->program->epochs_done, 0, memory_order_relaxed);
+}
+
+// Counts a step into its thread's piece.
+static void add_to_piece(compiler *c, replay_thread *thread) {
+  uint32_t epoch = (uint32_t)((c->operation - c->segment_start) / c->program->window);
+  if (thread->piece_count == 0 || thread->pieces[thread->piece_count - 1].epoch != epoch)
+    thread->pieces[thread->piece_count++] = (replay_piece){.epoch = epoch};
+  thread->pieces[thread->piece_count - 1].steps++;
+  c->program->epochs[epoch].steps++;
+}
+
 static bool map_tables(compiler *c, const survey *s) {
   replay_program *program = c->program;
+  ha_run *run = program->run;
   if (program->totals.operations == 0)
-    return ha_fail(program->run, "%s: it holds no operation", program->file);
+    return ha_fail(run, "%s: it holds no operation", program->file);
   if (c->crossing_count >= UINT32_MAX)
-    return ha_fail(program->run, "%s: more than 4294967294 objects cross threads; cut the trace",
-                   program->file);
+    return ha_fail(run, "%s: more than 4294967294 objects cross threads; cut the trace", program->file);
   program->thread_count = (uint32_t)program->totals.threads;
-  program->shared_count = (uint32_t)c->crossing_count;
-  program->threads = ha_map(program->run, program->thread_count * sizeof *program->threads);
-  c->steps = ha_map(program->run, program->totals.operations * sizeof *c->steps);
-  if (program->threads == NULL || c->steps == NULL)
+  uint64_t steps = program->streamed ? program->segment_steps : program->totals.operations;
+  program->threads = ha_map(run, program->thread_count * sizeof *program->threads);
+  c->steps = ha_map(run, steps * sizeof *c->steps);
+  if (program->pace > 0)
+    c->times = ha_map(run, steps * sizeof *c->times);
+  if (program->streamed)
+    c->segment = ha_map(run, steps * sizeof *c->segment);
+  if (program->threads == NULL || c->steps == NULL || (program->pace > 0 && c->times == NULL) ||
+      (program->streamed && c->segment == NULL) || !map_shared(c) || !map_turns(program))
     return false;
   size_t known = program->thread_count < s->capacity ? program->thread_count : s->capacity;
   if (known != 0)
     memcpy(program->threads, s->threads, known * sizeof *s->threads);
-  if (program->shared_count != 0 &&
-      (program->shared = ha_map(program->run, program->shared_count * sizeof *program->shared)) == NULL)
-    return false;
-  if (program->serial &&
-      (program->turns = ha_map(program->run, program->turn_count * sizeof *program->turns)) == NULL)
-    return false;
-  program->turn_count = 0;
-  replay_step *steps = c->steps;
-  for (uint32_t i = 0; i < program->thread_count; i++) {
-    program->threads[i].steps = steps;
-    steps += program->threads[i].step_count;
-  }
   c->written = ha_trace_pages(program->thread_count * sizeof *c->written);
-  c->free_slots = ha_trace_pages(program->thread_count * sizeof *c->free_slots);
-  if (c->written == NULL || c->free_slots == NULL)
+  c->totals = ha_trace_pages(program->thread_count * sizeof *c->totals);
+  c->next_slot = ha_trace_pages(program->thread_count * sizeof *c->next_slot);
+  c->free_slots = ha_trace_pages(((size_t)program->thread_count + 2) * sizeof *c->free_slots);
+  if (c->written == NULL || c->totals == NULL || c->next_slot == NULL || c->free_slots == NULL)
     return short_of_memory(c);
-  memset(c->free_slots, 0xff, program->thread_count * sizeof *c->free_slots); // NO_NODE everywhere
+  for (uint32_t i = 0; i < program->thread_count; i++)
+    c->totals[i] = program->threads[i].step_count;
+  return map_pieces(c);
+}
+
+// Before the second pass, or the next one of a streamed program.
+static bool start_second_pass(compiler *c) {
+  replay_program *program = c->program;
+  memset(c->free_slots, 0xff, ((size_t)program->thread_count + 2) * sizeof *c->free_slots); // NO_NODE
   c->free_node = NO_NODE;
-  c->crossing_count = 0; // counts the shared slots given from here on
-  return true;
+  c->node_count = 0;
+  c->next_shared = 0;
+  c->operation = 0;
+  program->segments = 0;
+  ha_trace_map_clear(&c->live);
+  for (uint32_t i = 0; i < program->thread_count; i++) {
+    replay_thread *thread = &program->threads[i];
+    thread->step_count = thread->steps_left = c->totals[i];
+    if (!program->streamed)
+      thread->steps_left = 0;
+    atomic_store_explicit(&thread->ended, thread->spawned && c->totals[i] == 0, memory_order_relaxed);
+    atomic_store_explicit(&thread->begun, 0, memory_order_relaxed);
+    c->next_slot[i] = 0;
+  }
+  return replay_source_open(&c->source, program);
 }
 
 // ---- Second pass ----
 
-static bool take_slot(compiler *c, uint32_t thread, uint32_t *slot) {
-  uint32_t node = c->free_slots[thread];
+// Of a list of free slots; else a fresh one, counted by *fresh.
+static bool take_slot(compiler *c, uint32_t list, uint32_t *fresh, uint32_t *slot) {
+  uint32_t node = c->free_slots[list];
   if (node == NO_NODE) {
-    *slot = c->program->threads[thread].slot_count++;
+    *slot = (*fresh)++;
     return *slot != UINT32_MAX ||
            ha_fail(c->program->run, "%s: more than 4294967294 objects live at once; cut the trace",
                    c->program->file);
   }
   *slot = c->nodes[node].slot;
-  c->free_slots[thread] = c->nodes[node].next;
+  c->free_slots[list] = c->nodes[node].next;
   c->nodes[node].next = c->free_node;
   c->free_node = node;
   return true;
 }
 
-static bool give_slot(compiler *c, uint32_t thread, uint32_t slot) {
+static bool give_slot(compiler *c, uint32_t list, uint32_t slot) {
   uint32_t node = c->free_node;
   if (node != NO_NODE) {
     c->free_node = c->nodes[node].next;
@@ -217,9 +349,33 @@ static bool give_slot(compiler *c, uint32_t thread, uint32_t slot) {
     }
     node = c->node_count++;
   }
-  c->nodes[node] = (slot_node){.slot = slot, .next = c->free_slots[thread]};
-  c->free_slots[thread] = node;
+  c->nodes[node] = (slot_node){.slot = slot, .next = c->free_slots[list]};
+  c->free_slots[list] = node;
   return true;
+}
+
+// The lists behind those of the threads: shared slots, and those that were freed in this segment, whose turns
+// other threads may still wait for.
+static uint32_t shared_list(const compiler *c) {
+  return c->program->thread_count;
+}
+static uint32_t held_list(const compiler *c) {
+  return c->program->thread_count + 1;
+}
+
+static void release_held(compiler *c) {
+  uint32_t first = c->free_slots[held_list(c)], last = first;
+  if (first == NO_NODE)
+    return;
+  while (c->nodes[last].next != NO_NODE)
+    last = c->nodes[last].next;
+  c->nodes[last].next = c->free_slots[shared_list(c)];
+  c->free_slots[shared_list(c)] = first;
+  c->free_slots[held_list(c)] = NO_NODE;
+}
+
+static uint64_t place_of(const compiler *c, uint64_t at) {
+  return c->program->segments << SEGMENT_SHIFT | at;
 }
 
 static bool compile_allocation(compiler *c, const ha_op *op, uint64_t at) {
@@ -229,14 +385,16 @@ static bool compile_allocation(compiler *c, const ha_op *op, uint64_t at) {
   ha_trace_entry *entry = ha_trace_map_add(&c->live, op->object);
   if (entry == NULL)
     return short_of_memory(c);
-  if (is_crossing(c, op->object)) {
-    step->meta |= STEP_SHARED;
-    step->slot = (uint32_t)c->crossing_count++;
-  } else if (!take_slot(c, op->thread, &step->slot)) {
+  bool shared = is_crossing(c, op->object);
+  if (!(shared ? take_slot(c, shared_list(c), &c->next_shared, &step->slot)
+               : take_slot(c, op->thread, &c->next_slot[op->thread], &step->slot)))
     return false;
+  if (shared) {
+    step->meta |= STEP_SHARED;
+    atomic_store_explicit(&c->program->shared[step->slot].turn, 0, memory_order_relaxed);
   }
   entry->size = op->size;
-  entry->value = at;
+  entry->value = place_of(c, at);
   entry->thread = op->thread;
   entry->extra = step->slot;
   return true;
@@ -244,7 +402,12 @@ static bool compile_allocation(compiler *c, const ha_op *op, uint64_t at) {
 
 // An operation on a shared slot: the same turn as the last one if the thread is the same, else the next.
 static bool compile_turn(compiler *c, const ha_op *op, ha_trace_entry *entry, replay_step *step) {
-  replay_step *last = &c->steps[entry->value];
+  if (entry->value >> SEGMENT_SHIFT != c->program->segments) { // all that was before is done
+    atomic_store_explicit(&c->program->shared[step->slot].turn, 0, memory_order_relaxed);
+    step->meta |= STEP_SHARED;
+    return true;
+  }
+  replay_step *last = &c->steps[entry->value & (((uint64_t)1 << SEGMENT_SHIFT) - 1)];
   uint32_t turn = step_turn(last);
   if (entry->thread != op->thread) {
     if (turn == STEP_EXTRA_MAX)
@@ -269,27 +432,32 @@ static bool compile_reference(compiler *c, const ha_op *op, uint64_t at) {
     return false;
   if (op->kind != HA_OP_REALLOC) {
     ha_trace_map_remove(&c->live, entry);
-    return shared || give_slot(c, op->thread, step->slot);
+    if (shared && !c->program->streamed)
+      return true; // nobody is ever still
+    return give_slot(c, shared ? held_list(c) : op->thread, step->slot);
   }
   if (!shared)
     step->meta |= step_pack_pages(entry->size) << STEP_EXTRA_SHIFT;
   if (!(op->flags & HA_OP_FAILED))
     entry->size = op->size;
-  entry->value = at;
+  entry->value = place_of(c, at);
   entry->thread = op->thread;
   return true;
 }
 
-static bool compile_operation(compiler *c, survey *s, const ha_op *op) {
-  (void)s;
+static bool compile_operation(compiler *c, const ha_op *op) {
   replay_program *program = c->program;
   if (program->serial) {
-    if (c->operation == 0 || op->thread != c->last_thread)
+    if (program->turn_count == 0 || op->thread != c->last_thread)
       program->turns[program->turn_count++] = (replay_turn){.thread = op->thread};
     program->turns[program->turn_count - 1].steps++;
     c->last_thread = op->thread;
   }
   uint64_t at = (uint64_t)(program->threads[op->thread].steps - c->steps) + c->written[op->thread]++;
+  if (program->window != 0)
+    add_to_piece(c, &program->threads[op->thread]);
+  if (c->times != NULL)
+    c->times[at] = op->time_ns;
   c->steps[at] = (replay_step){.size = op->size,
                                .meta = op->kind | (op->flags & HA_OP_FAILED ? STEP_FAILED : 0u) |
                                        (uint32_t)op->alignment_log2 << STEP_ALIGN_SHIFT};
@@ -312,7 +480,7 @@ static bool compile_operation(compiler *c, survey *s, const ha_op *op) {
   }
 }
 
-// ---- Slots, survivors, lanes ----
+// ---- Slots, survivors ----
 
 static bool map_slots(compiler *c) {
   replay_program *program = c->program;
@@ -346,88 +514,120 @@ static bool map_survivors(compiler *c, const ha_trace_map *live) {
   return true;
 }
 
-// Gives each recorded thread a lane (a real thread). `last_of` holds, per lane, the last operation's number
-// so far.
-static void choose_lanes(replay_program *program, const uint32_t *by_start, uint64_t *last_of) {
-  for (uint32_t i = 0; i < program->thread_count; i++) {
-    replay_thread *thread = &program->threads[by_start[i]];
-    uint32_t lane = program->lane_count;
-    if (program->thread_count > ONE_LANE_EACH_UP_TO)
-      for (lane = 0; lane < program->lane_count && last_of[lane] >= thread->first; lane++) {
-      }
-    if (lane == program->lane_count)
-      program->lane_count++;
-    last_of[lane] = thread->last;
-    thread->lane = lane;
-  }
+static bool next_operation(compiler *c, ha_op *op) {
+  return replay_source_next(&c->source, op) > 0 ||
+         ha_fail(c->program->run, "%s: the file changed while it was read", c->program->file);
 }
 
-static void list_lanes(replay_program *program, const uint32_t *by_start) {
-  for (uint32_t i = 0; i < program->thread_count; i++)
-    program->lane_starts[program->threads[i].lane + 1]++;
-  for (uint32_t lane = 0; lane < program->lane_count; lane++)
-    program->lane_starts[lane + 1] += program->lane_starts[lane];
-  for (uint32_t i = 0; i < program->thread_count; i++)
-    program->lane_threads[program->lane_starts[program->threads[by_start[i]].lane]++] = by_start[i];
-  // Each start has moved to the next lane's: back by one.
-  memmove(program->lane_starts + 1, program->lane_starts, program->lane_count * sizeof *program->lane_starts);
-  program->lane_starts[0] = 0;
-}
-
-// Recorded threads are numbered by appearance, but a SPAWN names one before it runs: sort by first operation.
-static void sort_by_start(const replay_program *program, uint32_t *by_start) {
-  for (uint32_t i = 0; i < program->thread_count; i++) {
-    uint32_t at = i;
-    for (; at > 0 && program->threads[by_start[at - 1]].first > program->threads[i].first; at--)
-      by_start[at] = by_start[at - 1];
-    by_start[at] = i;
-  }
-}
-
-static bool make_lanes(compiler *c) {
-  replay_program *program = c->program;
-  size_t count = program->thread_count;
-  program->lane_threads = ha_map(program->run, count * sizeof *program->lane_threads);
-  program->lane_starts = ha_map(program->run, (count + 2) * sizeof *program->lane_starts);
-  if (program->lane_threads == NULL || program->lane_starts == NULL)
-    return false;
-  uint32_t *by_start = ha_trace_pages(count * sizeof *by_start);
-  uint64_t *last_of = ha_trace_pages(count * sizeof *last_of);
-  bool whole = by_start != NULL && last_of != NULL;
-  if (whole) {
-    sort_by_start(program, by_start);
-    choose_lanes(program, by_start, last_of);
-    list_lanes(program, by_start);
-  }
-  ha_trace_pages_free(by_start, count * sizeof *by_start);
-  ha_trace_pages_free(last_of, count * sizeof *last_of);
-  return whole || short_of_memory(c);
-}
-
-// The second pass needs its table of live objects after the last operation, for the survivors.
-static bool second_pass(compiler *c) {
+// Compiles everything at once, each operation as it is read.
+static bool compile_whole(compiler *c) {
   ha_op op;
-  bool going = replay_source_open(&c->source, c->program);
-  uint64_t operations = c->program->totals.operations;
-  for (c->operation = 0; going && c->operation < operations; c->operation++) {
-    going = replay_source_next(&c->source, &op) > 0 ||
-            ha_fail(c->program->run, "%s: the file changed while it was read", c->program->file);
-    going = going && compile_operation(c, NULL, &op);
+  place_steps(c);
+  c->program->turn_count = 0;
+  for (; c->operation < c->program->totals.operations; c->operation++)
+    if (!next_operation(c, &op) || !compile_operation(c, &op))
+      return false;
+  for (uint32_t i = 0; i < c->program->thread_count; i++)
+    c->program->threads[i].slot_count = c->next_slot[i];
+  return map_slots(c) && map_survivors(c, &c->live);
+}
+
+// Reads the next segment's operations, to know how many each thread has, and compiles them.
+static bool compile_segment(compiler *c) {
+  replay_program *program = c->program;
+  uint64_t left = program->totals.operations - c->operation;
+  uint64_t count = left < program->segment_steps ? left : program->segment_steps;
+  program->segments++;
+  program->turn_count = 0;
+  release_held(c);
+  for (uint32_t i = 0; i < program->thread_count; i++)
+    program->threads[i].step_count = 0;
+  for (uint64_t i = 0; i < count; i++) {
+    if (!next_operation(c, &c->segment[i]))
+      return false;
+    program->threads[c->segment[i].thread].step_count++;
+    program->threads[c->segment[i].thread].steps_left--;
   }
+  place_steps(c);
+  for (uint64_t i = 0; i < count; i++, c->operation++)
+    if (!compile_operation(c, &c->segment[i]))
+      return false;
+  return c->operation < program->totals.operations || program->survivors != NULL ||
+         map_survivors(c, &c->live);
+}
+
+static uint64_t clock_now(clockid_t clock) {
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+int replay_next_segment(replay_program *program) {
+  compiler *c = program->compiler;
+  if (c->operation == program->totals.operations)
+    return 0;
+  uint64_t wall = clock_now(CLOCK_MONOTONIC), cpu = clock_now(CLOCK_THREAD_CPUTIME_ID);
+  bool done = compile_segment(c);
+  wall = clock_now(CLOCK_MONOTONIC) - wall;
+  atomic_fetch_add(&program->run->paused_ns, wall);
+  atomic_fetch_add(&program->run->paused_cpu_ns, clock_now(CLOCK_THREAD_CPUTIME_ID) - cpu);
+  atomic_fetch_add(&program->began_ns, wall); // recorded time stands still
+  return done ? 1 : -1;
+}
+
+bool replay_rewind(replay_program *program) {
+  replay_source_close(&program->compiler->source);
+  return start_second_pass(program->compiler) && replay_next_segment(program) > 0;
+}
+
+static void drop(compiler *c) {
+  const size_t threads = c->program->thread_count;
   replay_source_close(&c->source);
-  return going && map_slots(c) && map_survivors(c, &c->live);
+  ha_trace_map_clear(&c->live);
+  ha_trace_pages_free(c->crossing, c->crossing_bytes);
+  ha_trace_pages_free(c->nodes, c->node_capacity * sizeof *c->nodes);
+  ha_trace_pages_free(c->free_slots, (threads + 2) * sizeof *c->free_slots);
+  ha_trace_pages_free(c->written, threads * sizeof *c->written);
+  ha_trace_pages_free(c->totals, threads * sizeof *c->totals);
+  ha_trace_pages_free(c->next_slot, threads * sizeof *c->next_slot);
+  ha_trace_pages_free(c, sizeof *c);
+}
+
+// What stays for the segments to come is the harness's: the tables as large as the first pass had them.
+static bool begin_stream(compiler *c) {
+  replay_program *program = c->program;
+  program->compiler = c;
+  program->run->harness_bytes += c->table_bytes + c->crossing_bytes;
+  return map_slots(c) && compile_segment(c);
+}
+
+// Whether the program is to be streamed, now that its length is known: if asked for, or if all of it would take
+// more than a quarter of the memory that is free.
+static bool choose_stream(compiler *c) {
+  replay_program *program = c->program;
+  uint64_t each = sizeof(replay_step) + (program->pace > 0 ? sizeof(uint64_t) : 0);
+  uint64_t here = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+  if (program->may_stream && program->totals.operations > here / 4 / each)
+    program->streamed = true;
+  if (program->segment_steps > program->totals.operations)
+    program->segment_steps = program->totals.operations;
+  return !program->streamed || (program->run->alloc->traits & HA_TRAIT_TRACE_ONLY) == 0 ||
+         ha_fail(program->run,
+                 "%s: too large for %s, which packs the whole trace ahead; cut it, or leave %s out",
+                 program->file, program->run->alloc->name, program->run->alloc->name);
 }
 
 bool replay_compile(replay_program *program) {
-  compiler c = {.program = program};
+  compiler *c = ha_trace_pages(sizeof *c);
   survey s = {0};
-  bool done =
-      each_operation(&c, &s, survey_operation) && map_tables(&c, &s) && second_pass(&c) && make_lanes(&c);
-  ha_trace_map_clear(&c.live);
+  if (c == NULL)
+    return ha_fail(program->run, "%s: not enough memory to prepare the replay", program->file);
+  c->program = program;
+  bool done = each_operation(c, &s, survey_operation) && choose_stream(c) && map_tables(c, &s) &&
+              replay_make_lanes(program) && start_second_pass(c) &&
+              (program->streamed ? begin_stream(c) : compile_whole(c));
   ha_trace_pages_free(s.threads, s.capacity * sizeof *s.threads);
-  ha_trace_pages_free(c.crossing, c.crossing_bytes);
-  ha_trace_pages_free(c.nodes, c.node_capacity * sizeof *c.nodes);
-  ha_trace_pages_free(c.free_slots, program->thread_count * sizeof *c.free_slots);
-  ha_trace_pages_free(c.written, program->thread_count * sizeof *c.written);
+  if (!done || !program->streamed)
+    drop(c);
   return done;
 }

@@ -32,11 +32,14 @@ static const ha_workload *workload = &ha_workload_trace;
 // ---- An allocator that counts ----
 
 static _Atomic uint64_t calls[HA_OP_KINDS];
-static _Atomic int64_t live_blocks;
+static _Atomic int64_t live_blocks, live_most;
 static _Atomic int64_t fail_after = INT64_MAX;
 
 static void *got(void *block) {
-  live_blocks += block != NULL;
+  int64_t live = atomic_fetch_add(&live_blocks, block != NULL) + (block != NULL);
+  int64_t most = atomic_load(&live_most);
+  while (live > most && !atomic_compare_exchange_weak(&live_most, &most, live)) {
+  }
   return block;
 }
 static bool fails(void) {
@@ -94,11 +97,26 @@ static const ha_alloc counting = {.name = "counting",
 // ---- Running ----
 
 static const char *file, *touch, *order;
+static const char *stream = "auto", *pace = "fast", *speed = "1";
+static uint64_t segment = 4096, window = 8192;
 
 // What catalog.c gives to a real worker.
 const char *ha_param_text(const ha_run *run, const char *key) {
   (void)run;
-  return strcmp(key, "file") == 0 ? file : strcmp(key, "touch") == 0 ? touch : order;
+  const struct {
+    const char *key, *value;
+  } all[] = {{"file", file},     {"touch", touch}, {"threads", order},
+             {"stream", stream}, {"pace", pace},   {"speed", speed}};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (strcmp(key, all[i].key) == 0)
+      return all[i].value;
+  fail_msg("no parameter %s", key);
+  return NULL;
+}
+uint64_t ha_param_number(const ha_run *run, const char *key) {
+  (void)run;
+  assert_true(strcmp(key, "segment") == 0 || strcmp(key, "window") == 0);
+  return strcmp(key, "segment") == 0 ? segment : window;
 }
 
 static ha_run run;
@@ -115,7 +133,7 @@ static bool replay(const ha_alloc *alloc, bool verify, double scale, ha_tally *s
   memset(tallies, 0, sizeof tallies);
   for (unsigned i = 0; i < HA_OP_KINDS; i++)
     calls[i] = 0;
-  live_blocks = 0;
+  live_blocks = live_most = 0;
   *sum = (ha_tally){0};
   if (!run.workload->prepare(&run))
     return false;
@@ -339,6 +357,105 @@ static void the_oracle_packs_tightly(void **state) {
   assert_null(ha_adapter_oracle.linked->malloc(8)); // it knows of nothing else
 }
 
+// A streamed replay does what one from memory does, wherever the segments' borders fall.
+static void streaming_changes_nothing(void **state) {
+  (void)state;
+  static const uint64_t segments[] = {1, 7, 1000, 6000, 1 << 28};
+  for (uint64_t seed = 40; seed < 43; seed++) {
+    make_trace(seed, 6000, 1 + (uint32_t)seed % 5, 1 + (uint32_t)seed % 3);
+    for (size_t i = 0; i < 2 * sizeof segments / sizeof *segments; i++) {
+      ha_tally whole = {0}, streamed = {0}, verified = {0};
+      order = i % 2 == 0 ? "parallel" : "serial";
+      segment = segments[i / 2];
+      stream = "no";
+      assert_true(replay(&counting, false, 2, &whole));
+      stream = "yes";
+      if (!replay(&counting, false, 2, &streamed) || !replay(&counting, true, 1, &verified))
+        fail_msg("seed %u, segments of %u: %s", (unsigned)seed, (unsigned)segment, run.why);
+      assert_non_null(strstr(run.note, "curve=match"));
+      assert_non_null(strstr(run.note, " segments="));
+      assert_int_equal(whole.operations, streamed.operations);
+      assert_int_equal(whole.checksum, streamed.checksum);
+      assert_int_equal(whole.checksum, verified.checksum);
+      assert_true(replay(&counting, false, 2, &streamed));
+      assert_counted(2);
+    }
+  }
+  stream = "auto";
+  segment = 4096;
+}
+
+// However near threads have to keep to each other, all is done. With a window no thread runs far ahead: the
+// live peak stays near the recorded one, which it need not without.
+static void threads_keep_together(void **state) {
+  (void)state;
+  static const uint64_t windows[] = {0, 1, 3, 100, 1 << 20};
+  for (uint64_t seed = 60; seed < 64; seed++) {
+    make_trace(seed, 6000, 2 + (uint32_t)seed % 4, 1 + (uint32_t)seed % 3);
+    ha_tally first = {0}, sum;
+    for (size_t i = 0; i < 2 * sizeof windows / sizeof *windows; i++) {
+      window = windows[i / 2];
+      stream = i % 2 == 0 ? "no" : "yes";
+      if (!replay(&counting, false, 2, &sum))
+        fail_msg("seed %u, window %u: %s", (unsigned)seed, (unsigned)window, run.why);
+      assert_counted(2);
+      first = i == 0 ? sum : first;
+      assert_int_equal(first.checksum, sum.checksum);
+    }
+  }
+  window = 8192;
+  stream = "auto";
+}
+
+// One thread allocates all, then another one frees all in turn: as recorded, a block each at a time.
+static void a_window_bounds_what_is_live(void **state) {
+  (void)state;
+  enum { BLOCKS = 100000 };
+  file = test_path("ahead.hat");
+  char why[512];
+  ha_trace_writer *writer = ha_trace_create(file, 0, "", why, sizeof why);
+  assert_true(ha_trace_add_thread(writer, &(ha_trace_thread){0}));
+  assert_true(ha_trace_add_thread(writer, &(ha_trace_thread){.thread = 1}));
+  assert_true(ha_trace_write(writer, &(ha_op){.kind = HA_OP_SPAWN, .size = 1}));
+  for (uint64_t i = 0; i < BLOCKS; i++) {
+    assert_true(ha_trace_write(writer, &(ha_op){.kind = HA_OP_MALLOC, .object = i, .size = 9}));
+    assert_true(ha_trace_write(writer, &(ha_op){.kind = HA_OP_FREE, .thread = 1, .object = i}));
+  }
+  assert_true(ha_trace_finish(writer, 0, &totals, why, sizeof why));
+  ha_tally sum;
+  order = "parallel";
+  window = 100;
+  assert_true(replay(&counting, false, 1, &sum));
+  assert_in_range(live_most, 1, 3 * 100 / 2 + 1);
+  window = 8192;
+}
+
+// In recorded time no replay is over before its time, and all else is as ever.
+static void recorded_time_is_kept(void **state) {
+  (void)state;
+  make_trace(50, 6000, 3, 2);
+  for (unsigned i = 0; i < 2; i++) {
+    struct timespec from, to;
+    ha_tally fast, paced;
+    stream = i == 0 ? "no" : "yes";
+    pace = "fast";
+    assert_true(replay(&counting, false, 1, &fast));
+    pace = "recorded";
+    speed = "0.02"; // the trace lasts about a millisecond
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    assert_true(replay(&counting, false, 1, &paced));
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    double ns = 1e9 * (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec);
+    assert_true(ns >= (double)totals.duration_ns / 0.02 - 50000);
+    assert_int_equal(fast.checksum, paced.checksum);
+    assert_non_null(strstr(run.note, " late_us="));
+    assert_counted(1);
+  }
+  pace = "fast";
+  speed = "1";
+  stream = "auto";
+}
+
 static void models_replay(void **state) {
   (void)state;
   char why[512];
@@ -384,6 +501,22 @@ static void bad_requests_are_said(void **state) {
   assert_false(replay(&counting, false, 1, &sum));
   assert_non_null(strstr(run.why, "threads=sideways"));
   order = "serial";
+  stream = "sideways";
+  assert_false(replay(&counting, false, 1, &sum));
+  assert_non_null(strstr(run.why, "stream=sideways"));
+  stream = "yes";
+  assert_false(replay(ha_adapter_oracle.linked, false, 1, &sum));
+  assert_non_null(strstr(run.why, "packs the whole trace ahead"));
+  stream = "auto";
+  pace = "sideways";
+  assert_false(replay(&counting, false, 1, &sum));
+  assert_non_null(strstr(run.why, "pace=sideways"));
+  pace = "recorded";
+  speed = "0";
+  assert_false(replay(&counting, false, 1, &sum));
+  assert_non_null(strstr(run.why, "speed=0: choose"));
+  pace = "fast";
+  speed = "1";
   const char *good = file;
   file = "no-such.hat";
   assert_false(replay(&counting, false, 1, &sum));
@@ -408,6 +541,10 @@ int main(void) {
       cmocka_unit_test(shipped_traces_replay),
       cmocka_unit_test(preparing_leaves_the_heap_alone),
       cmocka_unit_test(the_oracle_packs_tightly),
+      cmocka_unit_test(streaming_changes_nothing),
+      cmocka_unit_test(threads_keep_together),
+      cmocka_unit_test(a_window_bounds_what_is_live),
+      cmocka_unit_test(recorded_time_is_kept),
       cmocka_unit_test(models_replay),
       cmocka_unit_test(old_sizes_are_packed),
       cmocka_unit_test(bad_requests_are_said),

@@ -156,6 +156,19 @@ static const char *verify_turns(verifier *v, ha_tally *tally) {
   return NULL;
 }
 
+// All segments, or the one that there is.
+static const char *verify_all(verifier *v, ha_tally *tally) {
+  for (;;) {
+    const char *wrong = verify_turns(v, tally);
+    int more = wrong == NULL && v->program->streamed ? replay_next_segment(v->program) : 0;
+    if (more < 0)
+      atomic_store(&v->program->stop, 1); // said already
+    if (more <= 0)
+      return wrong != NULL ? wrong : more < 0 ? "the trace could not be read to its end" : NULL;
+    memset(v->positions, 0, v->program->thread_count * sizeof *v->positions);
+  }
+}
+
 static const char *compare(verifier *v, ha_tally *tally) {
   replay_program *program = v->program;
   ha_trace_totals *counted = &v->state.totals;
@@ -163,7 +176,7 @@ static const char *compare(verifier *v, ha_tally *tally) {
   counted->duration_ns = program->totals.duration_ns;
   counted->processes = program->totals.processes;
   counted->flags = program->totals.flags;
-  program->verified_checksum = counted->checksum;
+  program->verified = *counted;
   for (uint32_t i = 0; i < program->thread_count; i++)
     tally->checksum ^= v->checksums[i];
   bool curve = counted->curve_points == program->totals.curve_points &&
@@ -203,7 +216,7 @@ const char *replay_verify(replay_program *program, ha_tally *tally) {
   if (!make_tables(&v))
     wrong = stop(&v, "not enough memory to verify");
   if (wrong == NULL)
-    wrong = verify_turns(&v, tally);
+    wrong = verify_all(&v, tally);
   if (wrong == NULL)
     wrong = compare(&v, tally);
   ha_trace_state_clear(&v.state);

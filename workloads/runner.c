@@ -120,6 +120,10 @@ static void timed_pass(ha_run *run, worker_thread *threads, pthread_barrier_t *r
   getrusage(RUSAGE_SELF, &after);
   out->peak_rss_bytes = status_bytes("VmHWM:");
   take_usage(out, &before, &after);
+  double paused_cpu = 1e-9 * (double)atomic_load(&run->paused_cpu_ns);
+  out->wall_seconds -= 1e-9 * (double)atomic_load(&run->paused_ns);
+  out->cpu_seconds -= paused_cpu;
+  out->user_seconds = out->user_seconds > paused_cpu ? out->user_seconds - paused_cpu : 0;
   observer->ended(observer->argument);
 }
 
@@ -132,6 +136,8 @@ bool ha_run_observed(ha_run *run, ha_measurement *out, const ha_observer *observ
   if (!threads || !start_threads(run, threads, &ready))
     return false;
   timed_pass(run, threads, &ready, observer, out);
+  if (run->external)
+    *out = *run->external;
   pthread_barrier_destroy(&ready);
   out->threads = run->threads;
   out->harness_bytes = run->harness_bytes;

@@ -28,6 +28,13 @@ bool ha_fail(ha_run *run, const char *format, ...) {
   return false;
 }
 
+void ha_count(ha_run *run, const char *name, double value) {
+  if (run->counter_count == HA_MOST_COUNTERS)
+    return;
+  run->counters[run->counter_count].name = name;
+  run->counters[run->counter_count++].value = value;
+}
+
 void ha_live_flush(ha_live *live) {
   int64_t before = atomic_fetch_add_explicit(&live->run->live_bytes, live->change, memory_order_relaxed);
   int64_t high = before + live->high;

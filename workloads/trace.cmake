@@ -19,7 +19,9 @@ target_link_libraries(heaparena_model PUBLIC heaparena_options heaparena_trace P
 add_library(heaparena_replay STATIC
   ${trace_dir}/replay.c
   ${trace_dir}/replay_compile.c
+  ${trace_dir}/replay_lanes.c
   ${trace_dir}/replay_oracle.c
+  ${trace_dir}/replay_pace.c
   ${trace_dir}/replay_source.c
   ${trace_dir}/replay_verify.c)
 target_link_libraries(heaparena_replay PUBLIC heaparena_options heaparena_trace heaparena_model
@@ -49,7 +51,7 @@ add_executable(heaparena-trace ${trace_dir}/trace_tool.c)
 target_link_libraries(heaparena-trace PRIVATE heaparena_collect heaparena_fit)
 
 # The recorder lives in other programs: never instrumented, nothing linked but libc.
-add_library(heaparena-record SHARED ${trace_dir}/recorder.c ${trace_dir}/record_spool.c)
+add_library(heaparena-record SHARED ${trace_dir}/recorder.c ${trace_dir}/record_exec.c ${trace_dir}/record_spool.c)
 target_include_directories(heaparena-record PRIVATE "${PROJECT_SOURCE_DIR}")
 target_compile_definitions(heaparena-record PRIVATE _GNU_SOURCE)
 target_compile_options(heaparena-record PRIVATE
@@ -74,12 +76,24 @@ target_compile_options(heaparena-record-fixture PRIVATE -O1 -Wall -Wextra -fno-b
 target_compile_definitions(heaparena-record-fixture PRIVATE _GNU_SOURCE)
 target_link_libraries(heaparena-record-fixture PRIVATE Threads::Threads)
 
+# What it cannot record: a program that is linked statically, and one with a malloc of its own.
+add_executable(heaparena-record-static ${trace_dir}/record_fixture.c)
+target_compile_options(heaparena-record-static PRIVATE -O1 -Wall -Wextra -fno-builtin)
+target_compile_definitions(heaparena-record-static PRIVATE _GNU_SOURCE)
+target_link_options(heaparena-record-static PRIVATE -static)
+add_executable(heaparena-record-own ${trace_dir}/record_own_malloc.c)
+target_compile_options(heaparena-record-own PRIVATE -O1 -Wall -Wextra -fno-builtin)
+target_compile_definitions(heaparena-record-own PRIVATE _GNU_SOURCE)
+
 ha_add_unit_test(record_test SOURCES ${trace_dir}/record_test.c LIBS heaparena_trace_test_support heaparena_collect)
 target_compile_definitions(record_test PRIVATE
   RECORDER="$<TARGET_FILE:heaparena-record>"
   FIXTURE="$<TARGET_FILE:heaparena-record-fixture>"
+  STATIC_FIXTURE="$<TARGET_FILE:heaparena-record-static>"
+  OWN_FIXTURE="$<TARGET_FILE:heaparena-record-own>"
   TOOL="$<TARGET_FILE:heaparena-trace>")
-add_dependencies(record_test heaparena-record heaparena-record-fixture heaparena-trace)
+add_dependencies(record_test heaparena-record heaparena-record-fixture heaparena-record-static heaparena-record-own
+  heaparena-trace)
 
 # The test has its own ha_param_text() in place of catalog.c's.
 ha_add_unit_test(replay_test SOURCES ${trace_dir}/replay_test.c ${trace_dir}/services.c

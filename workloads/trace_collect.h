@@ -17,7 +17,9 @@ typedef struct ha_collect_remarks {
   uint64_t killed;        // processes without a regular end
   uint64_t stopped;       // processes whose recording stopped (disk full)
   uint64_t damaged;       // files of the spool that are missing, foreign or torn
-  char text[1024];        // the same for META: a line "remark: ..." for each that is not 0
+  uint64_t unseen;        // programs that were started and could not be recorded
+  uint64_t own_malloc;    // programs that brought a malloc of their own: not recorded either
+  char text[8192];        // the same for META: a line "remark: ..." for each that is not 0
 } ha_collect_remarks;
 
 // Merges all processes and threads in `spool` into the trace `output`. `meta`: "key: value\n" lines to store,
@@ -34,13 +36,15 @@ typedef struct collect_thread {
   uint32_t process; // index into collect_spool.processes
   uint32_t token, system_id;
   char name[16];
-  uint32_t chunk_count; // chunks 0 .. chunk_count - 1 are expected
-  // Reading: the chunk that is mapped, and what is left of it.
+  uint64_t
+      logged;   // bytes of its log that come before the tail; HA_SPOOL_CLEARING: there is no more in the tail
+  bool in_tail; // reading has come to the tail
+  // Reading: the file that is mapped, and what is left of its words.
   void *mapped;
   size_t mapped_bytes;
-  const ha_raw *next, *end; // *next is the next record while not exhausted
-  uint32_t next_chunk;
-  uint64_t stamp; // of *next
+  const uint64_t *next, *end;
+  ha_raw raw;     // the next record while not exhausted
+  uint64_t stamp; // its time: that of the latest HA_RAW_TIME
   bool exhausted;
   // Writing.
   uint32_t number; // in the trace, COLLECT_NONE before it appears
@@ -76,9 +80,11 @@ typedef struct collect_spool {
   double ns_per_stamp;
   uint64_t clock_start_ns; // epoch, at first_stamp
   uint64_t damaged;
+  uint64_t unseen;
+  char unseen_text[4096]; // a "remark: ..." line for each, as far as there is room
 } collect_spool;
 
-// Finds all files and opens the first chunk of each thread. False with one line in `why`; close it in any
+// Finds all files and reads the first record of each thread. False with one line in `why`; close it in any
 // case.
 bool collect_open(collect_spool *spool, const char *folder, char *why, size_t why_size);
 void collect_close(collect_spool *spool);

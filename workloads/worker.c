@@ -3,8 +3,10 @@
 //   heaparena-worker --list                                 what there is, as JSON
 //   heaparena-worker --explain WORKLOAD                     one workload, as JSON
 //   heaparena-worker --probe --allocator SPEC               what this allocator is, as JSON
+//   heaparena-worker --classes --allocator SPEC             its waste by request size, as JSON
 //   heaparena-worker --allocator SPEC --workload SPEC --out FILE [--threads N] [--seed N] [--scale X]
-//   [--verify] [--pass time|latency|timeline|instructions] [--detail FILE] [--interval-ms N] [--after-ms N]
+//   [--verify] [--pass time|latency|timeline|instructions|map] [--detail FILE] [--interval-ms N] [--after-ms N]
+//   [--map-frames N] [--map-every N]
 //
 // FILE gets Google Benchmark's JSON with one benchmark; the file of --detail what a pass (pass.h) saw beyond
 // its counters. Exit status: 0 measured; 1 the workload failed (FILE says why); 2 bad usage or something is
@@ -12,7 +14,9 @@
 // (registry.h). Two more options are for programs that this one starts: --first-allocation, --sample FD.
 #include "adapters/registry.h"
 #include "workloads/catalog.h"
+#include "workloads/class_waste.h"
 #include "workloads/gbench.h"
+#include "workloads/heap_map.h"
 #include "workloads/latency_first.h"
 #include "workloads/listing.h"
 #include "workloads/pass.h"
@@ -31,7 +35,7 @@
 #define VERIFY_SHARE 0.05
 
 typedef struct options {
-  bool list, probe, verify, first_allocation, sample;
+  bool list, probe, classes, verify, first_allocation, sample;
   const char *allocator, *workload, *out, *explain, *detail;
   uint64_t threads, seed, sample_fd;
   double scale;
@@ -55,7 +59,7 @@ static bool parse_count(const char *text, uint64_t most, uint64_t *out) {
 static const char *parse_pass_value(options *o, const char *key, const char *value) {
   if (strcmp(key, "--pass") == 0) {
     o->pass = ha_pass_find(value);
-    return o->pass ? NULL : "--pass: choose one of time, latency, timeline, instructions";
+    return o->pass ? NULL : "--pass: choose one of time, latency, timeline, instructions, map";
   }
   if (strcmp(key, "--interval-ms") == 0)
     return parse_count(value, 60000, &o->watch.interval_ms) && o->watch.interval_ms > 0
@@ -63,6 +67,15 @@ static const char *parse_pass_value(options *o, const char *key, const char *val
                : "--interval-ms: give a number from 1 to 60000";
   if (strcmp(key, "--after-ms") == 0)
     return parse_count(value, 60000, &o->watch.after_ms) ? NULL : "--after-ms: give a number up to 60000";
+  if (strcmp(key, "--map-frames") == 0)
+    return parse_count(value, HA_MAP_FRAMES_MOST, &o->watch.map_frames) &&
+                   o->watch.map_frames >= HA_MAP_FRAMES_LEAST
+               ? NULL
+               : "--map-frames: give a number from 8 to 120";
+  if (strcmp(key, "--map-every") == 0)
+    return parse_count(value, 1000000000, &o->watch.map_every) && o->watch.map_every > 0
+               ? NULL
+               : "--map-every: give a number of operations from 1 to 1000000000";
   if (strcmp(key, "--sample") == 0) {
     o->sample = true;
     return parse_count(value, 1023, &o->sample_fd) ? NULL : "--sample: give a file descriptor";
@@ -104,6 +117,8 @@ static const char *parse(options *o, int argc, char *argv[]) {
       o->list = true;
     else if (strcmp(argv[i], "--probe") == 0)
       o->probe = true;
+    else if (strcmp(argv[i], "--classes") == 0)
+      o->classes = true;
     else if (strcmp(argv[i], "--verify") == 0)
       o->verify = true;
     else if (strcmp(argv[i], "--first-allocation") == 0)
@@ -122,8 +137,9 @@ static const char *parse(options *o, int argc, char *argv[]) {
   if (!o->allocator)
     return "--allocator is missing";
   o->watch.allocator = o->allocator;
-  return o->probe || o->first_allocation || (o->workload && o->out) ? NULL
-                                                                    : "--workload and --out are needed";
+  return o->probe || o->classes || o->first_allocation || (o->workload && o->out)
+             ? NULL
+             : "--workload and --out are needed";
 }
 
 static void fill_sample(hg_sample *sample, const ha_measurement *m) {
@@ -183,6 +199,8 @@ static void pass(void *argument, hg_sample *sample) {
   if (!j->o->pass->measure(&j->measured, &j->o->watch, &m, sample))
     sample->error = j->measured.why;
   fill_sample(sample, &m);
+  for (size_t i = 0; i < j->measured.counter_count; i++)
+    hg_count(sample, j->measured.counters[i].name, j->measured.counters[i].value);
   label(sample, "pass_checksum=0x%016llx", (unsigned long long)m.checksum);
   if (j->measured.note[0])
     label(sample, " %s", j->measured.note);
@@ -205,6 +223,8 @@ static int run(const options *o, const ha_alloc *alloc) {
   j.alloc = alloc;
   if (!ha_catalog_parse(&j.measured, o->workload))
     return refuse(j.measured.why);
+  if ((alloc->traits & HA_TRAIT_COLLECTOR) && !j.measured.workload->mutator)
+    return refuse("a collector serves the gc-... workloads only");
   j.verified.workload = j.measured.workload;
   j.verified.values = j.measured.values;
   const hg_context context[] = {
@@ -240,7 +260,7 @@ int main(int argc, char *argv[]) {
                       .seed = 1,
                       .scale = 1.0,
                       .pass = &ha_pass_time,
-                      .watch = {.interval_ms = 5, .after_ms = 5000}};
+                      .watch = {.interval_ms = 5, .after_ms = 5000, .map_frames = 60, .map_every = 1}};
   const char *wrong = parse(&o, argc, argv);
   if (wrong)
     return refuse(wrong);
@@ -260,6 +280,8 @@ int main(int argc, char *argv[]) {
     return ha_first_allocation_answer(alloc);
   if (o.probe)
     return ha_list_probe(stdout, alloc) ? 0 : 1;
+  if (o.classes)
+    return ha_class_waste_print(stdout, alloc) ? 0 : 1;
   if (o.pass->prepare && !o.pass->prepare(argv, why, sizeof why))
     return refuse(why);
   return run(&o, alloc);

@@ -39,11 +39,14 @@ typedef struct ha_workload {
   const char *explain;    // a paragraph for newcomers: what it stresses, what to look at in the result
   const ha_param *params; // ends with a NULL key
   bool scales;            // takes its thread count from --threads; else it sets run->threads in prepare()
+  bool mutator;           // a mutator program (gc/): runs over collectors too
   // prepare returns false after ha_fail() on bad parameters or lack of memory.
   bool (*prepare)(ha_run *run);
   void (*body)(ha_run *run, unsigned thread, ha_tally *tally);
   bool (*finish)(ha_run *run); // false after ha_fail() when a final check failed
 } ha_workload;
+
+#define HA_MOST_COUNTERS 24
 
 struct ha_run {
   const ha_alloc *alloc;
@@ -58,10 +61,24 @@ struct ha_run {
   // HA_LIVE_STEP operations per thread for several. Replays set the peak from the trace.
   _Atomic int64_t live_bytes;
   _Atomic int64_t live_peak;
+  // Time in body() that is not the workload's: all its threads waited for the harness. Of the wall clock, and
+  // of the processor's.
+  _Atomic uint64_t paused_ns, paused_cpu_ns;
   char note[512];            // extra facts for the result, "key=value key=value", no spaces in values
   char why[512];             // set by ha_fail()
   const char *const *values; // parsed parameters, by index in workload->params
+  // Figures of the workload's own, for the result (ha_count()).
+  struct {
+    const char *name;
+    double value;
+  } counters[HA_MOST_COUNTERS];
+  size_t counter_count;
+  // Set by body() where another program did the work: its figures instead of this process's.
+  const struct ha_measurement *external;
 };
+
+// Adds a figure to the result under `name`, a constant string. Beyond HA_MOST_COUNTERS they are left out.
+void ha_count(ha_run *run, const char *name, double value);
 
 // Parameters by key; the range was checked before prepare().
 uint64_t ha_param_number(const ha_run *run, const char *key);

@@ -1,0 +1,3 @@
+module heaparena/gc
+
+go 1.19
