@@ -1,0 +1,323 @@
+// execute.c: see execute.h. One record is one step; calls and their checks are in execute_call.c.
+#include "fuzz/execute_call.h"
+
+#include "fuzz/feedback.h"
+#include "fuzz/os_hook.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MOST_FORKS    2u  // of one program in a campaign: a fork costs as much as a thousand calls
+#define FORK_PATIENCE 20  // seconds until a child counts as hung
+#define CHECK_RECORDS 32u // one program in so many obeys its CHECK_HEAP records
+#define CHILD_BLOCKS  16u
+
+static bool nothing_to_do(executor *x, fuzz_op_kind kind) {
+  x->state->skipped[kind]++;
+  return true;
+}
+
+static bool did(executor *x, fuzz_op_kind kind) {
+  x->state->histogram[kind]++;
+  return true;
+}
+
+// ---- Fork ----
+
+// What the child does: its blocks are what they were, and the allocator serves it.
+static bool use_heap_in_child(executor *x, const fuzz_op *op, fuzz_verdict *verdict) {
+  static fuzz_options unlogged; // what the child calls is part of one record
+  unlogged = *x->options;
+  unlogged.log = NULL;
+  x->options = &unlogged;
+  x->shadow.verdict = verdict;
+  fuzz_threads_forget();
+  if (!fuzz_shadow_verify_all(&x->shadow))
+    return false;
+  for (uint32_t i = 0; i < CHILD_BLOCKS; i++) {
+    fuzz_op one = {.fill = (uint8_t)i};
+    if (!fuzz_call_allocate(x, FUZZ_OP_MALLOC, &one, FUZZ_PAIR_SLOT, (size_t)(op->low + 1u) * (i + 1)) ||
+        (x->shadow.blocks[FUZZ_PAIR_SLOT].address && !fuzz_call_free(x, FUZZ_OP_FREE, FUZZ_PAIR_SLOT, &one)))
+      return false;
+  }
+  for (uint32_t slot = 0; slot < FUZZ_SLOTS; slot++)
+    if (x->shadow.blocks[slot].address && !fuzz_call_free(x, FUZZ_OP_FREE, slot, op))
+      return false;
+  return x->subject->alloc.check_heap == NULL || fuzz_call_check_heap(x);
+}
+
+// Waits for the child; false when it did not end in time (it is killed then).
+static bool wait_for(pid_t child, int *status) {
+  for (unsigned waited = 0;; waited++) {
+    pid_t ended = waitpid(child, status, WNOHANG);
+    if (ended == child)
+      return true;
+    if (ended < 0 && errno != EINTR)
+      return false;
+    struct timespec moment = {.tv_nsec = waited < 100 ? 50000 : 5000000};
+    if (waited > 100 + FORK_PATIENCE * 200u)
+      break;
+    nanosleep(&moment, NULL);
+  }
+  kill(child, SIGKILL);
+  waitpid(child, status, 0);
+  return false;
+}
+
+static bool run_fork(executor *x, const fuzz_op *op) {
+  static fuzz_verdict *shared; // what the child found
+  if (shared == NULL) {
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) {
+      shared = NULL;
+      return nothing_to_do(x, FUZZ_OP_FORK);
+    }
+  }
+  if (!x->options->forks || (x->options->check_every > 1 && x->forks++ >= MOST_FORKS))
+    return nothing_to_do(x, FUZZ_OP_FORK);
+  *shared = (fuzz_verdict){0};
+  fuzz_call_note(x, FUZZ_OP_FORK, (size_t)op->low + 1);
+  pid_t child = fork();
+  if (child < 0)
+    return nothing_to_do(x, FUZZ_OP_FORK);
+  if (child == 0) {
+    signal(SIGSEGV, SIG_DFL);
+    signal(SIGBUS, SIG_DFL);
+    signal(SIGABRT, SIG_DFL);
+    _exit(use_heap_in_child(x, op, shared) ? 0 : 1);
+  }
+  int status = 0;
+  if (!wait_for(child, &status))
+    return fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_FORK, -1, -1, "the child of a fork did not end");
+  if (WIFSIGNALED(status))
+    return fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_FORK, -1, -1, "the child of a fork died of signal %d",
+                            WTERMSIG(status));
+  if (WEXITSTATUS(status) != 0)
+    return fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_FORK, shared->block, shared->other,
+                            "in the child of a fork: %s: %.180s", fuzz_oracle_name(shared->oracle),
+                            shared->text);
+  return true;
+}
+
+// ---- Runs of calls ----
+
+static bool run_fill(executor *x, const fuzz_op *op) {
+  fuzz_op one = *op;
+  for (uint32_t i = 0; i < fuzz_op_repeats(op); i++) {
+    uint32_t slot = (op->slot + i) % FUZZ_SLOTS;
+    if (x->shadow.blocks[slot].address != 0)
+      continue;
+    one.fill = (uint8_t)((op->fill & 128) | ((op->fill + i) & 127));
+    if (!fuzz_call_allocate(x, FUZZ_OP_MALLOC, &one, slot, fuzz_call_size(x, FUZZ_OP_CALLOC, op, op->slot)))
+      return false;
+  }
+  return did(x, FUZZ_OP_FILL_RUN);
+}
+
+static bool run_pairs(executor *x, const fuzz_op *op) {
+  size_t size = fuzz_call_size(x, FUZZ_OP_CALLOC, op, FUZZ_PAIR_SLOT);
+  unsigned times = size > 65536 ? 2 : fuzz_op_repeats(op);
+  for (unsigned i = 0; i < times; i++) {
+    if (!fuzz_call_allocate(x, FUZZ_OP_MALLOC, op, FUZZ_PAIR_SLOT, size))
+      return false;
+    if (x->shadow.blocks[FUZZ_PAIR_SLOT].address != 0 && !fuzz_call_free(x, FUZZ_OP_FREE, FUZZ_PAIR_SLOT, op))
+      return false;
+  }
+  return did(x, FUZZ_OP_PAIRS);
+}
+
+static bool free_slots(executor *x, const fuzz_op *op, uint32_t from, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t slot = (from + i) % FUZZ_SLOTS;
+    if (x->shadow.blocks[slot].address != 0 && !fuzz_call_free(x, FUZZ_OP_FREE, slot, op))
+      return false;
+  }
+  return true;
+}
+
+// ---- Records ----
+
+static bool run_allocation(executor *x, fuzz_op_kind kind, const fuzz_op *op) {
+  const ha_alloc *alloc = &x->subject->alloc;
+  uint32_t slot = op->slot;
+  bool resizes = kind == FUZZ_OP_REALLOC || kind == FUZZ_OP_REALLOCARRAY;
+  if ((kind == FUZZ_OP_ALIGNED_ALLOC && alloc->aligned_alloc == NULL) ||
+      (kind == FUZZ_OP_POSIX_MEMALIGN && alloc->posix_memalign == NULL) ||
+      (kind == FUZZ_OP_REALLOCARRAY && alloc->reallocarray == NULL))
+    return nothing_to_do(x, kind);
+  if (x->shadow.blocks[slot].address == 0)
+    return fuzz_call_allocate(x, kind, op, slot, fuzz_call_size(x, kind, op, slot));
+  if (resizes)
+    return fuzz_call_reallocate(x, kind, op, slot);
+  // The slot is taken: its block goes first.
+  size_t size = fuzz_call_size(x, kind, op, slot);
+  return fuzz_call_free(x, FUZZ_OP_FREE, slot, op) && fuzz_call_allocate(x, kind, op, slot, size);
+}
+
+static bool arm_failures(executor *x, const fuzz_op *op) {
+  if (!x->options->failures)
+    return nothing_to_do(x, FUZZ_OP_FAIL_MAP);
+  if (x->subject->abilities & FUZZ_CAN_FAIL_MAPS)
+    fuzz_os_fail(op->low, op->high + 1u);
+  else if (x->subject->abilities & FUZZ_CAN_LIMIT)
+    x->limited = (op->low & 1) == 0; // all during the calls that follow, until another record ends it
+  else
+    return nothing_to_do(x, FUZZ_OP_FAIL_MAP);
+  return did(x, FUZZ_OP_FAIL_MAP);
+}
+
+// A walk of the heap costs as much as a hundred programs: campaigns obey it in some of them only, and trials,
+// which check after each program, always.
+static bool may_check(const executor *x) {
+  return x->options->check_every <= 1 || x->state->programs % CHECK_RECORDS == 0;
+}
+
+static bool run_record(executor *x, uint32_t index) {
+  const fuzz_op *op = &x->program.ops[index];
+  fuzz_op_kind kind = fuzz_op_get_kind(op);
+  uint32_t slot = op->slot;
+  bool live = x->shadow.blocks[slot].address != 0;
+  if (fuzz_op_allocates(kind))
+    return run_allocation(x, kind, op);
+  switch (kind) {
+  case FUZZ_OP_FREE:
+  case FUZZ_OP_FREE_SIZED:
+  case FUZZ_OP_FREE_ALIGNED_SIZED:
+    return live ? fuzz_call_free(x, kind, slot, op) : fuzz_call_free_null(x);
+  case FUZZ_OP_USABLE:
+    return live && x->subject->alloc.usable_size ? fuzz_call_usable(x, op, slot) : nothing_to_do(x, kind);
+  case FUZZ_OP_VERIFY:
+    return did(x, kind) && fuzz_shadow_verify_all(&x->shadow);
+  case FUZZ_OP_PURGE:
+    return x->subject->alloc.purge ? fuzz_call_purge(x) : nothing_to_do(x, kind);
+  case FUZZ_OP_FREE_RUN:
+    return did(x, kind) && free_slots(x, op, slot, fuzz_op_repeats(op));
+  case FUZZ_OP_FILL_RUN:
+    return run_fill(x, op);
+  case FUZZ_OP_PAIRS:
+    return run_pairs(x, op);
+  case FUZZ_OP_FREE_ALL:
+    return did(x, kind) && free_slots(x, op, 0, FUZZ_SLOTS);
+  case FUZZ_OP_CHECK_HEAP:
+    return may_check(x) ? fuzz_call_check_heap(x) : nothing_to_do(x, kind);
+  case FUZZ_OP_FORK:
+    return run_fork(x, op);
+  case FUZZ_OP_CLOCK:
+    if (!(x->subject->abilities & FUZZ_CAN_SHIFT_CLOCK))
+      return nothing_to_do(x, kind);
+    fuzz_os_advance_clock(fuzz_op_milliseconds(op));
+    return did(x, kind);
+  case FUZZ_OP_FAIL_MAP:
+    return arm_failures(x, op);
+  default:
+    return true; // threads: see run_on_thread
+  }
+}
+
+static bool run_on_thread(executor *x, uint32_t index) {
+  const fuzz_op *op = &x->program.ops[index];
+  fuzz_op_kind kind = fuzz_op_get_kind(op);
+  unsigned thread = x->options->threads ? fuzz_op_thread(op) : 0;
+  x->thread = thread;
+  if (kind == FUZZ_OP_THREAD_EXIT) {
+    if (thread == 0 || !fuzz_threads_running(thread) || x->subject->abilities & FUZZ_FORGETS_THREADS)
+      return nothing_to_do(x, kind);
+    fuzz_call_note(x, kind, 0);
+    fuzz_threads_end(thread);
+    return true;
+  }
+  if (kind == FUZZ_OP_THREAD_START && (thread == 0 || fuzz_threads_running(thread)))
+    return nothing_to_do(x, kind);
+  if (kind == FUZZ_OP_THREAD_START)
+    did(x, kind);
+  return fuzz_threads_run(x, thread, index, run_record);
+}
+
+static void begin(executor *x) {
+  static const fuzz_subject *counted; // whose counts before the program are known: those after the one before
+  ha_alloc_stats now;
+  x->forks = 0;
+  x->limited = false;
+  x->state->phase = FUZZ_PHASE_IDLE;
+  x->state->block = -1;
+  fuzz_shadow_reset(&x->shadow, x->options->oracles, &x->state->verdict);
+  if (x->options->feedback)
+    fuzz_feedback_begin();
+  if (counted != x->subject && x->subject->abilities & FUZZ_COUNTS_EXACTLY && x->subject->alloc.stats(&now)) {
+    counted = x->subject;
+    x->base_objects = now.mallocs - now.frees;
+    x->base_bytes = now.live_bytes;
+  }
+}
+
+// All blocks are checked and freed, other threads end, the heap must be empty.
+static bool finish(executor *x, bool check) {
+  fuzz_os_stop_failing();
+  x->limited = false;
+  x->thread = 0;
+  x->op = (uint32_t)x->program.count;
+  x->shadow.op = x->state->op = x->op;
+  bool good = true;
+  const fuzz_op none = {0};
+  // In the order of the slots, not of the addresses: the same program frees in the same order each time.
+  for (uint32_t slot = 0; good && x->shadow.live != 0; slot++)
+    if (x->shadow.blocks[slot].address != 0)
+      good = fuzz_call_free(x, FUZZ_OP_FREE, slot, &none);
+  // Threads of a subject that does not see their ends go on in the next program: else it would grow with each.
+  if (!(x->subject->abilities & FUZZ_FORGETS_THREADS))
+    fuzz_threads_end_all();
+  if (good && check)
+    good = fuzz_call_check_heap(x);
+  else if (good && may_check(x))
+    good = fuzz_call_check_counters(x);
+  return good;
+}
+
+bool fuzz_execute(fuzz_program program, const fuzz_subject *subject, const fuzz_options *options,
+                  fuzz_state *state) {
+  static executor x; // large, and one at a time
+  x.subject = subject;
+  x.options = options;
+  x.state = state;
+  x.program = program;
+  begin(&x);
+  bool good = true;
+  for (uint32_t i = 0; good && i < program.count; i++) {
+    x.op = x.shadow.op = i;
+    state->op = i;
+    good = run_on_thread(&x, i);
+  }
+  state->programs++;
+  if (!good) {
+    fuzz_os_stop_failing();
+    x.shadow.live = 1; // the tables are not empty: the next reset clears them
+    return false;
+  }
+  good = finish(&x, options->check_every != 0 && state->programs % options->check_every == 0);
+  state->phase = FUZZ_PHASE_IDLE;
+  return good;
+}
+
+void fuzz_verdict_of_death(fuzz_state *state, int signal) {
+  bool touching = state->phase == FUZZ_PHASE_TOUCH;
+  fuzz_oracle oracle = signal == 0                                           ? FUZZ_ORACLE_HANG
+                       : touching && (signal == SIGSEGV || signal == SIGBUS) ? FUZZ_ORACLE_WRITABLE
+                                                                             : FUZZ_ORACLE_CRASH;
+  state->verdict = (fuzz_verdict){.failed = true,
+                                  .oracle = oracle,
+                                  .op = state->op,
+                                  .block = state->block,
+                                  .other = -1,
+                                  .signal = signal};
+  if (signal == 0)
+    snprintf(state->verdict.text, sizeof state->verdict.text, "record %u did not end", state->op);
+  else
+    snprintf(state->verdict.text, sizeof state->verdict.text, "signal %d (%s) %s", signal, strsignal(signal),
+             touching ? "while the block's bytes were written or read" : "inside the allocator");
+}

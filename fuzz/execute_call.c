@@ -1,0 +1,391 @@
+// execute_call.c: one call of the allocator, and everything that is checked about it. See execute_call.h.
+#include "fuzz/execute_call.h"
+
+#include "fuzz/feedback.h"
+#include "fuzz/os_hook.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define SENTINEL      4095                    // no errno has this number
+#define SMALL_REQUEST ((size_t)1 << 20)       // one that nobody may refuse while the system has memory
+#define MOST_MALLOC   ((size_t)64 << 20)      // larger blocks are not kept
+#define MOST_COPIED   ((size_t)4 << 20)       // calloc and realloc may touch every byte
+#define MOST_LIVE     ((size_t)256 << 20)     // usable bytes of all live blocks
+#define ADDRESS_SPACE ((size_t)1 << 47)       // more than a process has
+#define UNTOUCHED     ((void *)(uintptr_t)16) // what posix_memalign must leave
+
+// ---- Entering and leaving the subject ----
+
+static void limit_address_space(rlim_t soft) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_AS, &limit) == 0) {
+    limit.rlim_cur = soft;
+    (void)setrlimit(RLIMIT_AS, &limit);
+  }
+}
+
+static void enter(executor *x) {
+  int *location = x->subject->errno_location();
+  x->failures = fuzz_os.failures;
+  if (x->limited)
+    limit_address_space(4096);
+  *location = SENTINEL;
+  fuzz_os_inside = true;
+  x->state->phase = FUZZ_PHASE_CALL;
+}
+
+// Returns errno as the call left it.
+static int leave(executor *x) {
+  int error = *x->subject->errno_location();
+  x->state->phase = FUZZ_PHASE_TOUCH;
+  fuzz_os_inside = false;
+  if (x->limited)
+    limit_address_space(RLIM_INFINITY);
+  return error;
+}
+
+// The system refused the allocator something during the call, or may have.
+static bool was_refused(const executor *x) {
+  return x->limited || fuzz_os.failures != x->failures;
+}
+
+// Notes the call before it is made: a reproducer needs the one that does not return. The result says whether it
+// failed, for the caller to set; it goes nowhere when there is no log.
+static bool *record(executor *x, fuzz_op_kind kind, const fuzz_request *request, size_t count) {
+  static bool nowhere;
+  x->state->histogram[kind]++;
+  fuzz_log *log = x->options->log;
+  if (log == NULL)
+    return &nowhere;
+  fuzz_event *event = &log->events[log->count < log->capacity ? log->count : log->capacity - 1];
+  *event = (fuzz_event){.op = x->op,
+                        .kind = (uint8_t)kind,
+                        .thread = (uint8_t)x->thread,
+                        .slot = (uint16_t)request->slot,
+                        .fill = (uint8_t)(request->seed | (request->whole ? 128 : 0)),
+                        .size = request->requested,
+                        .count = count,
+                        .alignment = request->alignment};
+  log->count++;
+  return &event->failed;
+}
+
+void fuzz_call_note(executor *x, fuzz_op_kind kind, size_t size) {
+  fuzz_request request = {.requested = size, .alignment = 1};
+  (void)record(x, kind, &request, 1);
+}
+
+size_t fuzz_call_size(const executor *x, fuzz_op_kind kind, const fuzz_op *op, uint32_t slot) {
+  const fuzz_block *block = &x->shadow.blocks[slot];
+  size_t size = fuzz_op_size(op, block->address ? block->requested : 0);
+  if (size >= ADDRESS_SPACE)
+    return size;
+  bool copies = kind != FUZZ_OP_MALLOC && kind != FUZZ_OP_ALIGNED_ALLOC && kind != FUZZ_OP_POSIX_MEMALIGN;
+  size_t most = copies ? MOST_COPIED : MOST_MALLOC;
+  if (!(op->fill &
+        128)) // what is large is rare: a page that is touched first costs as much as a hundred calls
+    most >>= 8;
+  if (x->shadow.live_usable > MOST_LIVE)
+    most = 4096;
+  return size > most ? size % most : size;
+}
+
+// ---- What a failed call owes ----
+
+static bool check_refusal(executor *x, fuzz_op_kind kind, const fuzz_request *request, bool impossible,
+                          int error) {
+  bool asked = request->requested != 0; // of nothing, NULL is an answer
+  if (x->options->feedback)
+    fuzz_feedback_allocated((unsigned)kind, 0, 0);
+  if (!impossible && asked && request->requested <= SMALL_REQUEST && request->alignment <= SMALL_REQUEST &&
+      !was_refused(x) &&
+      !fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_REFUSED, (int)request->slot, -1,
+                        "%s of %zu bytes, alignment %zu, failed with error %d", fuzz_op_name(kind),
+                        request->requested, request->alignment, error))
+    return false;
+  bool kind_of_error = error == ENOMEM || (kind == FUZZ_OP_ALIGNED_ALLOC && error == EINVAL && impossible);
+  if (asked && !kind_of_error && x->subject->abilities & FUZZ_SETS_ERRNO &&
+      !fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_ERRNO, (int)request->slot, -1,
+                        "failed %s of %zu bytes: errno is %d, not ENOMEM", fuzz_op_name(kind),
+                        request->requested, error == SENTINEL ? 0 : error))
+    return false;
+  return fuzz_shadow_unchanged(&x->shadow, x->subject);
+}
+
+static bool check_met(executor *x, fuzz_op_kind kind, const fuzz_request *request, bool impossible) {
+  return !impossible || fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_IMPOSSIBLE, (int)request->slot, -1,
+                                         "%s of %zu bytes, alignment %zu, was met", fuzz_op_name(kind),
+                                         request->requested, request->alignment);
+}
+
+// ---- Allocation ----
+
+// Elements whose product is the request or, where that overflows, more than any size.
+static size_t split(const fuzz_op *op, size_t *size, bool *overflows) {
+  size_t count = fuzz_op_count(op);
+  size_t product;
+  if (count > 16) { // overflowing on purpose
+    *overflows = __builtin_mul_overflow(count, *size, &product);
+    return count;
+  }
+  *size = *size / count + (*size % count != 0);
+  *overflows = __builtin_mul_overflow(count, *size, &product);
+  return count;
+}
+
+static bool bad_alignment(size_t alignment) {
+  return alignment % sizeof(void *) != 0 || alignment == 0 || (alignment & (alignment - 1)) != 0;
+}
+
+// posix_memalign says its errors by value and leaves the pointer.
+static void *call_posix_memalign(executor *x, const fuzz_request *request, bool *good, int *error) {
+  void *block = UNTOUCHED;
+  enter(x);
+  int result = x->subject->alloc.posix_memalign(&block, request->alignment, request->requested);
+  leave(x);
+  *error = result;
+  if (result == 0)
+    return block;
+  if (block != UNTOUCHED && !fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_FAILED, (int)request->slot, -1,
+                                              "posix_memalign returned %d and changed the pointer", result))
+    *good = false;
+  int expected = bad_alignment(request->alignment) ? EINVAL : ENOMEM;
+  if (result != expected && !(expected == EINVAL && result == ENOMEM) &&
+      !fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_ERRNO, (int)request->slot, -1,
+                        "posix_memalign(%zu, %zu) returned %d, not %d", request->alignment,
+                        request->requested, result, expected))
+    *good = false;
+  *error = ENOMEM;
+  return NULL;
+}
+
+static void *call(executor *x, fuzz_op_kind kind, const fuzz_request *request, size_t count, size_t each,
+                  bool *good, int *error) {
+  const ha_alloc *alloc = &x->subject->alloc;
+  void *block;
+  if (kind == FUZZ_OP_POSIX_MEMALIGN)
+    return call_posix_memalign(x, request, good, error);
+  enter(x);
+  switch (kind) {
+  case FUZZ_OP_CALLOC:
+    block = alloc->calloc(count, each);
+    break;
+  case FUZZ_OP_REALLOC:
+    block = alloc->realloc(NULL, request->requested);
+    break;
+  case FUZZ_OP_REALLOCARRAY:
+    block = alloc->reallocarray(NULL, count, each);
+    break;
+  case FUZZ_OP_ALIGNED_ALLOC:
+    block = alloc->aligned_alloc(request->alignment, request->requested);
+    break;
+  default:
+    block = alloc->malloc(request->requested);
+    break;
+  }
+  *error = leave(x);
+  return block;
+}
+
+static bool free_unseen(executor *x, void *block) {
+  enter(x);
+  x->subject->alloc.free(block);
+  leave(x);
+  return true;
+}
+
+bool fuzz_call_allocate(executor *x, fuzz_op_kind kind, const fuzz_op *op, uint32_t slot, size_t size) {
+  bool aligned = kind == FUZZ_OP_ALIGNED_ALLOC || kind == FUZZ_OP_POSIX_MEMALIGN;
+  bool overflows = false;
+  size_t each = size;
+  size_t count = 1;
+  if (kind == FUZZ_OP_CALLOC || kind == FUZZ_OP_REALLOCARRAY)
+    count = split(op, &each, &overflows);
+  fuzz_request request = {.slot = slot,
+                          .requested = overflows ? SIZE_MAX : count * each,
+                          .alignment = aligned ? fuzz_op_alignment(op) : 1,
+                          .seed = op->fill & 127,
+                          .owner = (uint8_t)x->thread,
+                          .whole = (op->fill & 128) != 0,
+                          .zeroed = kind == FUZZ_OP_CALLOC,
+                          .aligned = kind == FUZZ_OP_ALIGNED_ALLOC};
+  bool refusable = kind == FUZZ_OP_POSIX_MEMALIGN && bad_alignment(request.alignment);
+  bool impossible = request.requested >= ADDRESS_SPACE || refusable;
+  bool good = true;
+  int error = 0;
+  x->state->block = (int32_t)slot;
+  bool *failed = record(x, kind, &request, count);
+  void *block = call(x, kind, &request, count, each, &good, &error);
+  if (block == NULL && error == EINVAL && request.aligned && request.requested % request.alignment != 0 &&
+      !impossible) {
+    // C11 allowed a library to want a multiple (scudo does): it gets one.
+    request.requested += request.alignment - request.requested % request.alignment;
+    *failed = true;
+    failed = record(x, kind, &request, count);
+    block = call(x, kind, &request, count, request.requested, &good, &error);
+  }
+  *failed = block == NULL;
+  if (!good)
+    return false;
+  if (block == NULL)
+    return check_refusal(x, kind, &request, impossible, error);
+  if (!check_met(x, kind, &request, impossible))
+    return false;
+  if (impossible) // met, and nobody holds it against the allocator: of no use either
+    return free_unseen(x, block);
+  if (!fuzz_shadow_add(&x->shadow, x->subject, block, &request))
+    return false;
+  if (x->options->feedback)
+    fuzz_feedback_allocated((unsigned)kind, (uintptr_t)block, x->shadow.blocks[slot].usable);
+  return true;
+}
+
+bool fuzz_call_reallocate(executor *x, fuzz_op_kind kind, const fuzz_op *op, uint32_t slot) {
+  const ha_alloc *alloc = &x->subject->alloc;
+  size_t each = fuzz_call_size(x, kind, op, slot);
+  bool overflows = false;
+  size_t count = kind == FUZZ_OP_REALLOCARRAY ? split(op, &each, &overflows) : 1;
+  size_t size = overflows ? SIZE_MAX : count * each;
+  bool impossible = size >= ADDRESS_SPACE;
+  if (size == 0 && (x->limited || kind == FUZZ_OP_REALLOCARRAY))
+    size = each = 1, count = 1; // NULL would say two things
+  x->state->block = (int32_t)slot;
+  if (!fuzz_shadow_verify(&x->shadow, slot))
+    return false;
+  fuzz_block old = fuzz_shadow_remove(&x->shadow, slot);
+  fuzz_request request = {.slot = slot,
+                          .requested = size,
+                          .alignment = 1,
+                          .seed = op->fill & 127,
+                          .owner = (uint8_t)x->thread,
+                          .whole = (op->fill & 128) != 0};
+  if (x->options->feedback)
+    fuzz_feedback_freed((unsigned)kind, old.address, old.usable);
+  bool *failed = record(x, kind, &request, count);
+  enter(x);
+  void *block = kind == FUZZ_OP_REALLOC ? alloc->realloc((void *)old.address, size)
+                                        : alloc->reallocarray((void *)old.address, count, each);
+  int error = leave(x);
+  *failed = block == NULL;
+  if (block == NULL) {
+    if (size == 0)
+      return true; // it freed the block
+    fuzz_shadow_restore(&x->shadow, slot, &old);
+    return check_refusal(x, kind, &request, impossible, error);
+  }
+  if (!check_met(x, kind, &request, impossible))
+    return false;
+  if (impossible)
+    return free_unseen(x, block);
+  size_t kept = old.requested < size ? old.requested : size;
+  if (!fuzz_shadow_kept(&x->shadow, &old, block, kept, (int)slot) ||
+      !fuzz_shadow_add(&x->shadow, x->subject, block, &request))
+    return false;
+  if (x->options->feedback)
+    fuzz_feedback_allocated((unsigned)kind, (uintptr_t)block, x->shadow.blocks[slot].usable);
+  return true;
+}
+
+// ---- Free and the rest ----
+
+static bool check_errno_kept(executor *x, int error, fuzz_op_kind kind, uint32_t slot) {
+  if (error == SENTINEL || !(x->subject->abilities & FUZZ_SETS_ERRNO))
+    return true;
+  return fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_ERRNO, (int)slot, -1, "%s changed errno to %d",
+                          fuzz_op_name(kind), error);
+}
+
+bool fuzz_call_free(executor *x, fuzz_op_kind kind, uint32_t slot, const fuzz_op *op) {
+  const ha_alloc *alloc = &x->subject->alloc;
+  (void)op;
+  x->state->block = (int32_t)slot;
+  if (!fuzz_shadow_verify(&x->shadow, slot))
+    return false;
+  fuzz_block block = fuzz_shadow_remove(&x->shadow, slot);
+  fuzz_request request = {.slot = slot, .requested = block.requested, .alignment = block.alignment};
+  // What was not allocated by aligned_alloc may be freed with its size, what was, with its alignment too.
+  if (kind == FUZZ_OP_FREE_SIZED && (alloc->free_sized == NULL || block.alignment > 1))
+    kind = FUZZ_OP_FREE;
+  if (kind == FUZZ_OP_FREE_ALIGNED_SIZED && (alloc->free_aligned_sized == NULL || !block.aligned))
+    kind = FUZZ_OP_FREE;
+  if (x->options->feedback)
+    fuzz_feedback_freed((unsigned)kind, block.address, block.usable);
+  (void)record(x, kind, &request, 1);
+  enter(x);
+  if (kind == FUZZ_OP_FREE_SIZED)
+    alloc->free_sized((void *)block.address, block.requested);
+  else if (kind == FUZZ_OP_FREE_ALIGNED_SIZED)
+    alloc->free_aligned_sized((void *)block.address, block.alignment, block.requested);
+  else
+    alloc->free((void *)block.address);
+  return check_errno_kept(x, leave(x), kind, slot);
+}
+
+bool fuzz_call_free_null(executor *x) {
+  enter(x);
+  x->subject->alloc.free(NULL);
+  return check_errno_kept(x, leave(x), FUZZ_OP_FREE, 0);
+}
+
+bool fuzz_call_purge(executor *x) {
+  fuzz_request request = {0};
+  (void)record(x, FUZZ_OP_PURGE, &request, 1);
+  enter(x);
+  (void)x->subject->alloc.purge();
+  leave(x);
+  return true;
+}
+
+bool fuzz_call_usable(executor *x, const fuzz_op *op, uint32_t slot) {
+  if (!fuzz_shadow_verify(&x->shadow, slot))
+    return false;
+  fuzz_block old = x->shadow.blocks[slot];
+  x->state->block = (int32_t)slot;
+  enter(x);
+  size_t usable = x->subject->alloc.usable_size((void *)old.address);
+  leave(x);
+  fuzz_request request = {.slot = slot,
+                          .requested = old.requested,
+                          .alignment = old.alignment,
+                          .seed = op->fill & 127,
+                          .owner = old.owner,
+                          .whole = true,
+                          .aligned = old.aligned};
+  (void)record(x, FUZZ_OP_USABLE, &request, 1);
+  if (usable != old.usable &&
+      !fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_USABLE, (int)slot, -1,
+                        "usable size of slot %u's block is %zu, was %zu", slot, usable, old.usable))
+    return false;
+  (void)fuzz_shadow_remove(&x->shadow, slot);
+  return fuzz_shadow_add(&x->shadow, x->subject, (void *)old.address, &request);
+}
+
+bool fuzz_call_check_counters(executor *x) {
+  ha_alloc_stats now;
+  if (!(x->subject->abilities & FUZZ_COUNTS_EXACTLY) || !x->subject->alloc.stats(&now))
+    return true;
+  uint64_t objects = now.mallocs - now.frees - x->base_objects;
+  uint64_t bytes = now.live_bytes - x->base_bytes;
+  if (objects == x->shadow.live && bytes == x->shadow.live_usable)
+    return true;
+  fuzz_oracle oracle = x->shadow.live == 0 ? FUZZ_ORACLE_EMPTY : FUZZ_ORACLE_COUNTERS;
+  return fuzz_shadow_fail(&x->shadow, oracle, -1, -1,
+                          "the allocator counts %lld live blocks with %lld bytes, there are %u with %zu",
+                          (long long)objects, (long long)bytes, x->shadow.live, x->shadow.live_usable);
+}
+
+bool fuzz_call_check_heap(executor *x) {
+  if (x->subject->alloc.check_heap) {
+    fuzz_request request = {0};
+    (void)record(x, FUZZ_OP_CHECK_HEAP, &request, 1);
+    enter(x);
+    int faults = x->subject->alloc.check_heap();
+    leave(x);
+    if (faults != 0 && !fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_HEAP, -1, -1,
+                                         "the allocator's check found %d faults", faults))
+      return false;
+  }
+  return fuzz_call_check_counters(x);
+}

@@ -1,0 +1,196 @@
+// program_test.c: programs: any bytes are one, and they keep what they say through normalising, mutation, traces.
+#include "fuzz/execute.h"
+#include "fuzz/feedback.h"
+#include "fuzz/mutate.h"
+#include "fuzz/os_hook.h"
+#include "workloads/trace.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static fuzz_state state_of_runs;
+
+static const fuzz_subject *gomalloc(void) {
+  static const fuzz_subject *opened;
+  char why[256] = "";
+  if (opened == NULL)
+    opened = fuzz_subject_open("gomalloc", NULL, why, sizeof why);
+  assert_string_equal(why, "");
+  return opened;
+}
+
+static const fuzz_options plain = {
+    .oracles = FUZZ_ALL_ORACLES, .threads = true, .forks = true, .failures = true, .check_every = 1};
+
+static bool run(const fuzz_op *ops, size_t count) {
+  bool good = fuzz_execute((fuzz_program){ops, count}, gomalloc(), &plain, &state_of_runs);
+  if (!good)
+    print_message("%s: %s\n", fuzz_oracle_name(state_of_runs.verdict.oracle), state_of_runs.verdict.text);
+  return good;
+}
+
+static void test_any_bytes_run(void **state) {
+  (void)state;
+  uint64_t chance = 7;
+  uint8_t bytes[40 * FUZZ_RECORD_BYTES + 5];
+  for (unsigned round = 0; round < 50; round++) {
+    for (size_t i = 0; i < sizeof bytes; i++) {
+      chance = chance * 6364136223846793005u + 1442695040888963407u;
+      bytes[i] = (uint8_t)(chance >> 40);
+    }
+    fuzz_program program = fuzz_program_decode(bytes, sizeof bytes);
+    assert_int_equal(program.count, 40);
+    for (size_t i = 0; i < program.count; i++) {
+      fuzz_op op = program.ops[i];
+      fuzz_op normal = fuzz_op_normal(op);
+      fuzz_op twice = fuzz_op_normal(normal);
+      assert_memory_equal(&normal, &twice, sizeof normal);
+      assert_int_equal(fuzz_op_get_kind(&op), fuzz_op_get_kind(&normal));
+      if (fuzz_op_uses_size(fuzz_op_get_kind(&op)))
+        assert_int_equal(fuzz_op_size(&op, 100), fuzz_op_size(&normal, 100));
+    }
+    assert_true(run(program.ops, program.count));
+  }
+}
+
+static void test_sizes(void **state) {
+  (void)state;
+  fuzz_op op = {.kind = FUZZ_OP_MALLOC};
+  for (size_t size = 0; size < (size_t)1 << 21; size = size * 9 / 8 + 1) {
+    fuzz_op_set_size(&op, size);
+    assert_int_equal(fuzz_op_size(&op, 0), size);
+  }
+  op = (fuzz_op){.law = FUZZ_LAW_HUGE, .low = 3};
+  assert_true(fuzz_op_size(&op, 0) == SIZE_MAX - 3);
+  op = (fuzz_op){.law = FUZZ_LAW_RELATIVE | 2 << 3, .low = 0xff, .high = 0xff}; // twice, and one less
+  assert_int_equal(fuzz_op_size(&op, 50), 99);
+  op = (fuzz_op){.law = FUZZ_LAW_EDGE | 12 << 3, .low = 0, .high = 0xff};
+  assert_int_equal(fuzz_op_size(&op, 0), 4095);
+}
+
+static void test_mutations_are_records(void **state) {
+  (void)state;
+  uint8_t data[512], child[512];
+  size_t size = fuzz_random_program(data, 16, 3);
+  bool grew = false, shrank = false;
+  for (unsigned seed = 1; seed < 3000; seed++) {
+    size_t now = fuzz_mutate(data, size, sizeof data, seed);
+    assert_true(now >= FUZZ_RECORD_BYTES && now <= sizeof data && now % FUZZ_RECORD_BYTES == 0);
+    grew |= now > size;
+    shrank |= now < size;
+    size = now;
+    size_t crossed = fuzz_cross_over(data, size, data, size, child, sizeof child, seed);
+    assert_true(crossed > 0 && crossed <= sizeof child && crossed % FUZZ_RECORD_BYTES == 0);
+  }
+  assert_true(grew && shrank);
+  fuzz_mutate_kinds(1u << FUZZ_OP_MALLOC | 1u << FUZZ_OP_FREE, false);
+  size = fuzz_random_program(data, 64, 9);
+  for (size_t i = 0; i < size / FUZZ_RECORD_BYTES; i++) {
+    fuzz_op_kind kind = fuzz_op_get_kind((const fuzz_op *)data + i);
+    assert_true(kind == FUZZ_OP_MALLOC || kind == FUZZ_OP_FREE);
+  }
+  fuzz_mutate_kinds(~0u, true);
+}
+
+// As a trace and back, the exact bytes; the trace itself is one that every tool reads.
+static void test_traces(void **state) {
+  (void)state;
+  char path[] = "/tmp/heaparena-program-XXXXXX";
+  int fd = mkstemp(path);
+  assert_true(fd >= 0);
+  close(fd);
+  char why[512] = "";
+  static fuzz_op ops[300], back[300];
+  (void)fuzz_random_program((uint8_t *)ops, 300, 11);
+  assert_true(fuzz_program_to_trace((fuzz_program){ops, 300}, path, "a\ntest", why, sizeof why));
+  assert_int_equal(fuzz_program_from_trace(path, 0, back, 300, why, sizeof why), 300);
+  assert_memory_equal(ops, back, sizeof ops);
+  ha_trace_reader *reader = ha_trace_open(path, why, sizeof why);
+  assert_non_null(reader);
+  ha_op op;
+  int got;
+  while ((got = ha_trace_next(reader, &op)) > 0)
+    continue;
+  assert_int_equal(got, 0);
+  assert_int_equal(ha_trace_get_totals(reader)->live_bytes_end, 0);
+  ha_trace_close(reader);
+  unlink(path);
+}
+
+// The same program, threads and all, does the same calls each time.
+static void test_threads_repeat(void **state) {
+  (void)state;
+  static fuzz_op ops[200];
+  static fuzz_event events[2][4096];
+  fuzz_mutate_kinds(~(1u << FUZZ_OP_FAIL_MAP | 1u << FUZZ_OP_FORK), true);
+  (void)fuzz_random_program((uint8_t *)ops, 200, 5);
+  fuzz_mutate_kinds(~0u, true);
+  fuzz_log logs[2] = {{events[0], 0, 4096}, {events[1], 0, 4096}};
+  for (unsigned i = 0; i < 2; i++) {
+    fuzz_options options = plain;
+    options.log = &logs[i];
+    assert_true(fuzz_execute((fuzz_program){ops, 200}, gomalloc(), &options, &state_of_runs));
+  }
+  assert_int_equal(logs[0].count, logs[1].count);
+  bool other_thread = false;
+  for (size_t i = 0; i < logs[0].count; i++) {
+    assert_memory_equal(&events[0][i], &events[1][i], sizeof events[0][i]);
+    other_thread |= events[0][i].thread != 0;
+  }
+  assert_true(other_thread);
+}
+
+// The k-th request for memory fails, the call says so, and everything goes on.
+static void test_failing_system(void **state) {
+  (void)state;
+  fuzz_op ops[] = {
+      {.kind = FUZZ_OP_PURGE},
+      {.kind = FUZZ_OP_FAIL_MAP, .low = 0, .high = 255},
+      {.kind = FUZZ_OP_MALLOC, .slot = 1, .fill = 128, .law = FUZZ_LAW_SCALED | 10 << 3, .high = 240},
+      {.kind = FUZZ_OP_MALLOC, .slot = 2, .low = 64}};
+  static fuzz_event events[64];
+  fuzz_log log = {events, 0, 64};
+  fuzz_options options = plain;
+  options.log = &log;
+  uint64_t before = fuzz_os.failures;
+  assert_true(
+      fuzz_execute((fuzz_program){ops, sizeof ops / sizeof ops[0]}, gomalloc(), &options, &state_of_runs));
+  assert_true(fuzz_os.failures > before);
+  assert_true(events[1].failed);
+  assert_false(fuzz_os_stop_failing());
+}
+
+// The counters tell a program that does something new from one that repeats.
+static void test_feedback(void **state) {
+  (void)state;
+  fuzz_options options = plain;
+  options.feedback = true;
+  fuzz_op one[] = {{.kind = FUZZ_OP_MALLOC, .low = 64}};
+  fuzz_op more[] = {{.kind = FUZZ_OP_MALLOC, .low = 64},
+                    {.kind = FUZZ_OP_CALLOC, .slot = 2, .low = 200, .high = 20},
+                    {.kind = FUZZ_OP_REALLOC, .slot = 2, .low = 1, .high = 90}};
+  assert_true(fuzz_execute((fuzz_program){one, 1}, gomalloc(), &options, &state_of_runs));
+  size_t few = fuzz_feedback_lit();
+  assert_true(few > 0);
+  assert_true(fuzz_execute((fuzz_program){more, 3}, gomalloc(), &options, &state_of_runs));
+  assert_true(fuzz_feedback_lit() > few);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_failing_system), // first: later the heap needs the system no more
+      cmocka_unit_test(test_any_bytes_run),
+      cmocka_unit_test(test_sizes),
+      cmocka_unit_test(test_mutations_are_records),
+      cmocka_unit_test(test_traces),
+      cmocka_unit_test(test_threads_repeat),
+
+      cmocka_unit_test(test_feedback),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
