@@ -108,6 +108,11 @@ class Analysis:
         else:
             one.good.setdefault((row, allocator), {})[entry["block"]] = entry
 
+    @functools.cached_property
+    def of_programs(self) -> bool:
+        """Whether real programs were measured, not workloads of the worker."""
+        return any("exit_status" in entry for entry in self.data["benchmarks"])
+
     def of_pass(self, source: str) -> Pass:
         return self.passes.get(source) or Pass()
 
@@ -201,6 +206,19 @@ class Analysis:
         """Within-block log ratios allocator/baseline."""
         ours, theirs = self.values(metric, row, allocator), self.values(metric, row, baseline)
         return np.array([math.log(ours[block] / theirs[block]) for block in ours if block in theirs])
+
+    def to_reference(self, metric: Metric, row: str, allocator: str, reference: str) -> Floats:
+        """Within-block log ratios to the reference and, where it has one, to its A/A twin, whose mean is less
+        noisy than either."""
+        ours, theirs = self.values(metric, row, allocator), self.values(metric, row, reference)
+        control = self.control_of(reference)
+        twin = self.values(metric, row, control) if control else {}
+        logs = [
+            math.log(ours[block]) - (math.log(theirs[block]) + math.log(twin.get(block, theirs[block]))) / 2
+            for block in ours
+            if block in theirs
+        ]
+        return np.array(logs)
 
     def floor(self, metric: Metric, row: str) -> float | None:
         """The row's noise floor as a factor, from the run's A/A control."""
@@ -324,9 +342,13 @@ class Analysis:
         facts = self.ours["allocators"].get(allocator, {"spec": allocator, "env": {}})
         workload = self.ours["workloads"].get(self.workload_of[row], {"spec": self.workload_of[row]})
         name = facts["spec"].partition("=")[0]
-        words = ["heaparena", "run", "--allocators", facts["spec"]]
+        again = workload.get("again")  # a program of the user's: there is a command for it
+        words = ["heaparena", "exec" if again else "run", "--allocators", facts["spec"]]
         for variable, value in facts["env"].items():
             words += ["--env", f"{name}:{variable}={value}"]
+        if again:
+            curve = ["--rss-curve"] if source != TIME else []
+            return shlex.join([*words, "--reps", "5", "--out", "again", *curve, *again])
         words += [
             "--workloads",
             workload["spec"],

@@ -27,13 +27,13 @@ def _of_metric(analysis: Analysis, metric: Metric, baseline: str) -> list[str]:
     least = analysis.least_blocks(metric)
     subject = "" if metric.source == TIME else f"{metric.title}: "
     more = "more --reps" if metric.source == TIME else f"--passes time,{metric.source}={stats.LEAST_BLOCKS}"
-    if least < stats.LEAST_BLOCKS:
+    if analysis.too_few(metric):
         blocks = "1 block" if least == 1 else f"{least} blocks"
         said.append(
             f"{subject}Some cells have only {blocks}; below {stats.LEAST_BLOCKS} no difference is claimed. "
             f"Run with {more}."
         )
-    elif least == stats.LEAST_BLOCKS:
+    elif least == stats.LEAST_BLOCKS and not metric.counted:
         said.append(
             f"{subject}With {least} blocks a 95 % interval covers at most "
             f"{100 * (1 - 2 ** (1 - least)):.0f} % in truth; profile standard gives better ones."
@@ -76,7 +76,12 @@ def _of_run(analysis: Analysis) -> list[str]:
             "The run is partial: it was stopped before its end. `heaparena run --resume` completes it."
         )
     unseen = [text for name, text in UNSEEN.items() if not analysis.of_pass(name).good]
-    if unseen:
+    if analysis.of_programs:
+        said.append(
+            "Real programs were measured as wholes: how long single calls of malloc take is not seen, and "
+            "what the allocator changes may be little beside the program's other work."
+        )
+    elif unseen:
         said.append(f"Not measured: {words.listed(unseen)}.")
     left_out = ours.get("workloads_left_out", [])
     if left_out:

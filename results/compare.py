@@ -1,8 +1,9 @@
-"""Two result files against each other: NEW/BASE per cell with intervals, and whether anything got worse."""
+"""Two result files against each other, or two allocators of one: NEW/BASE per cell with intervals, and what
+got worse."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Sequence
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from results import stats, words
 from results.analysis import Analysis
 from results.metrics import Metric
 from results.stats import Estimate
+from results.store import BadResults
 
 MACHINE_KEYS = ("cpu", "cores", "kernel", "libc", "thp", "governor")
 WORSE, BETTER, SAME = "regression", "improvement", "within the threshold, or not sure"
@@ -28,11 +30,18 @@ class Line:
     new: float
     estimate: Estimate
     verdict: str
+    is_reference: bool = False  # the same build in both: its ratio is the machine's drift
 
 
 @dataclass
 class Comparison:
+    """NEW against BASE: two files, or two `entries` of one."""
+
     threshold: float
+    reference: str | None = None
+    entries: tuple[str, str] | None = None
+    floors: list[str] = field(default_factory=list)  # of the run that both entries are in
+    drift: list[Line] = field(default_factory=list)  # the reference's own cells: judged never
     lines: list[Line] = field(default_factory=list)
     newly_failed: list[tuple[str, str]] = field(default_factory=list)
     only_in_one: list[str] = field(default_factory=list)
@@ -49,6 +58,9 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         return {
             "threshold": self.threshold,
+            "reference": self.reference,
+            "entries": self.entries,
+            "method": self.method(),
             "regressions": len(self.regressions),
             "newly_failed": [{"row": row, "allocator": name} for row, name in self.newly_failed],
             "only_in_one": self.only_in_one,
@@ -68,11 +80,48 @@ class Comparison:
                 }
                 for line in self.lines
             ],
+            "drift": [
+                {
+                    "row": line.row,
+                    "metric": line.metric.key,
+                    "ratio": line.estimate.ratio,
+                    "low": line.estimate.low,
+                    "high": line.estimate.high,
+                }
+                for line in self.drift
+            ],
         }
+
+    def method(self) -> str:
+        """How the machine's drift was dealt with, in a sentence."""
+        if self.entries:
+            base, new = self.entries
+            noise = f" The noise floor of the run is {', '.join(self.floors)}." if self.floors else ""
+            return f"Ratios of {new} to {base} within the blocks of one run.{noise}"
+        if self.reference:
+            drift = [line.estimate.ratio for line in self.drift]
+            seen = (
+                f" {self.reference} itself changed by {(min(drift) - 1) * 100:+.1f} to "
+                f"{(max(drift) - 1) * 100:+.1f} %."
+                if drift
+                else ""
+            )
+            return (
+                f"Times are ratios to {self.reference}, the same build in both runs, so that the machine's "
+                f"drift between them cancels.{seen}"
+            )
+        return (
+            "The machine's drift between the two runs is in these ratios of times: no allocator of the same "
+            "build is in both files to take it out (add system to both, or measure both builds in one run: "
+            "--base, --new)."
+        )
+
+    def _timed(self) -> bool:
+        return bool(self.entries) or any(line.metric.drifts for line in [*self.lines, *self.drift])
 
     def summary(self) -> list[str]:
         """The outcome in sentences."""
-        count, said = len(self.regressions), []
+        count, said = len(self.regressions), [self.method()] if self._timed() else []
         beyond = f"a whole 95 % interval beyond {self.threshold * 100:g} %"
         said.append(
             f"{count} of {len(self.lines)} comparisons are regressions ({beyond})."
@@ -153,23 +202,71 @@ def _verdict(estimate: Estimate, threshold: float) -> str:
     return BETTER if estimate.high < 1 / (1 + threshold) else SAME
 
 
-def compare(base: Analysis, new: Analysis, metrics: Sequence[Metric], threshold: float) -> Comparison:
-    """Every cell that both have. The two files' samples are independent, so ratios are of medians,
-    unpaired."""
-    found = Comparison(threshold)
+def reference_of(base: Analysis, new: Analysis, wanted: str | None = None) -> str | None:
+    """What both runs measured beside the rest, by which the machine's drift between them shows: an allocator
+    of the same build in both, the baseline if it can be. None: there is none. BadResults: not the wanted
+    one."""
+    both = [name for name in base.contenders if name in new.contenders]
+    usual = [base.ours["baseline"], new.ours["baseline"], "system"] if len(both) > 1 else []
+    for name in [wanted] if wanted else usual:
+        if name in both and _same_build(base, new, name):
+            return str(name)
+    if wanted:
+        raise BadResults(
+            f"--reference {wanted}: not in both files with the same build; choose another, or none"
+        )
+    return None
+
+
+def _same_build(base: Analysis, new: Analysis, name: str) -> bool:
+    one, two = (side.ours["allocators"].get(name, {}) for side in (base, new))
+    return all(one.get(key) == two.get(key) for key in ("build_id", "version", "library", "env"))
+
+
+def compare(
+    base: Analysis, new: Analysis, metrics: Sequence[Metric], threshold: float, reference: str | None = None
+) -> Comparison:
+    """Every cell that both have. The two files' samples are independent, so ratios are of medians, unpaired;
+    with a reference, of medians of the block ratios to it."""
+    found = Comparison(threshold, reference)
     names = base.contenders or base.named("bound")
     for row in base.rows:
         for name in names:
             if _newly_failed(base, new, row, name):
                 found.newly_failed.append((row, name))
             for metric in metrics:
-                line = _line(base, new, row, name, metric, threshold)
+                line = _line(base, new, row, name, metric, found)
                 if line is not None:
-                    found.lines.append(line)
+                    (found.drift if line.is_reference else found.lines).append(line)
     one, two = (_cells(side, metrics) for side in (base, new))
     found.only_in_one = sorted(
         f"{row}/{name}" for row, name in one ^ two if not _newly_failed(base, new, row, name)
     )
+    return found
+
+
+def compare_entries(
+    run: Analysis, base: str, new: str, metrics: Sequence[Metric], threshold: float
+) -> Comparison:
+    """Two allocators of one run: paired within its blocks, so that drift hits both alike."""
+    found = Comparison(threshold, None, (base, new))
+    for name in (base, new):
+        if name not in (seen for one in run.passes.values() for _, seen in (*one.good, *one.bad)):
+            raise BadResults(f"{name}: not in this result; it has {', '.join(run.contenders)}")
+    for row in run.rows:
+        if any((row, new) in one.bad and (row, base) not in one.bad for one in run.passes.values()):
+            found.newly_failed.append((row, new))
+        for metric in metrics:
+            estimate = stats.paired_ratio(run.log_ratios(metric, row, new, base))
+            if estimate is None:
+                continue
+            old, now = (list(run.values(metric, row, name).values()) for name in (base, new))
+            verdict = _judged(estimate, metric, threshold)
+            found.lines.append(
+                Line(row, f"{new} / {base}", metric, stats.median(old), stats.median(now), estimate, verdict)
+            )
+    floors = [(metric, floor) for metric in metrics if (floor := run.overall_floor(metric))]
+    found.floors = [f"{metric.title.lower()} {(floor - 1) * 100:.1f} %" for metric, floor in floors]
     return found
 
 
@@ -185,14 +282,25 @@ def _cells(side: Analysis, metrics: Sequence[Metric]) -> set[tuple[str, str]]:
     return {key for source in sources for key in side.of_pass(source).good if key[1] in side.contenders}
 
 
+def _judged(estimate: Estimate, metric: Metric, threshold: float) -> str:
+    few = estimate.count < stats.LEAST_BLOCKS and not metric.counted
+    return stats.TOO_FEW if few else _verdict(estimate, threshold)
+
+
 def _line(
-    base: Analysis, new: Analysis, row: str, name: str, metric: Metric, threshold: float
+    base: Analysis, new: Analysis, row: str, name: str, metric: Metric, found: Comparison
 ) -> Line | None:
     """One cell in one metric; None if a file lacks it."""
+    reference = found.reference if metric.drifts else None
     old, now = (list(side.values(metric, row, name).values()) for side in (base, new))
-    estimate = stats.unpaired_ratio(now, old)
+    if reference is None or name == reference:
+        estimate = stats.unpaired_ratio(now, old)
+    else:
+        estimate = stats.ratio_of_medians(
+            new.to_reference(metric, row, name, reference), base.to_reference(metric, row, name, reference)
+        )
     if estimate is None:
         return None
-    few = estimate.count < stats.LEAST_BLOCKS and not metric.counted
-    verdict = stats.TOO_FEW if few else _verdict(estimate, threshold)
-    return Line(row, name, metric, stats.median(old), stats.median(now), estimate, verdict)
+    verdict = _judged(estimate, metric, found.threshold)
+    line = Line(row, name, metric, stats.median(old), stats.median(now), estimate, verdict)
+    return replace(line, is_reference=name == reference)

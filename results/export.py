@@ -84,7 +84,7 @@ def json_text(analysis: Analysis, baseline: str | None = None) -> str:
     floors = {metric.key: analysis.overall_floor(metric) for metric in analysis.metrics}
     report = {
         "baseline": chosen,
-        "sentences": [words.leader_sentence(analysis, metric, chosen) for metric in analysis.metrics],
+        "sentences": words.opening(analysis, chosen),
         "cannot_tell": blind.spots(analysis, chosen),
         "warnings": analysis.ours["warnings"],
         "noise_floor": floors,

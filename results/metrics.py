@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TIME, LATENCY, TIMELINE, INSTRUCTIONS = "time", "latency", "timeline", "instructions"
+MAP = "map"  # pictures of the heap, of `heaparena map`: never in a result file
 PASSES = (TIME, LATENCY, TIMELINE, INSTRUCTIONS)
 
 
@@ -22,12 +23,13 @@ class Metric:
     source: str = TIME  # the pass
     note: str = ""
     counted: bool = False  # not timed: one sample says what many say
+    drifts: bool = False  # with the machine's clock, temperature and load
 
 
 METRICS: dict[str, Metric] = {
     metric.key: metric
     for metric in (
-        Metric("time", "real_time", "Time", "ms", 1.0, "less time", "more time"),
+        Metric("time", "real_time", "Time", "ms", 1.0, "less time", "more time", drifts=True),
         Metric("memory", "memory_bytes", "Memory", "MiB", 1 / 2**20, "less memory", "more memory"),
         Metric(
             "latency",
@@ -39,6 +41,7 @@ METRICS: dict[str, Metric] = {
             "more tail latency",
             LATENCY,
             "Tail latency is the 99.9th percentile of malloc's time.",
+            drifts=True,
         ),
         Metric(
             "instructions",

@@ -9,34 +9,12 @@ import json
 from pathlib import Path
 from typing import Any, Sequence
 
-import jinja2
-import markupsafe
-
-from results import blind, curves, export, store, view, words
+from results import blind, curves, export, sections, store, view, words
 from results.analysis import Analysis
+from results.templating import TEMPLATES, environment
 
-SCRIPTS = ("report.js", "curves.js")
-TEMPLATES = Path(__file__).with_name("templates")
+SCRIPTS = ("report.js", "curves.js", "sections.js")
 DEBIAN_PLOTLY = Path("/usr/share/python3-plotly/plotly.js")
-
-
-def _breakable(text: str) -> markupsafe.Markup:
-    """A row's name, which a narrow page may break after / and trace:."""
-    return markupsafe.Markup(
-        str(markupsafe.escape(text)).replace("/", "/<wbr>").replace("trace:", "trace:<wbr>")
-    )
-
-
-def _environment() -> jinja2.Environment:
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-    )
-    made.filters["breakable"] = _breakable
-    return made
 
 
 @functools.lru_cache(maxsize=1)
@@ -74,7 +52,7 @@ def _common(analysis: Analysis, baseline: str) -> dict[str, Any]:
         "words": words,
         "metrics": analysis.metrics,
         "notes": [metric.note for metric in analysis.metrics if metric.note],
-        "sentences": [words.leader_sentence(analysis, metric, baseline) for metric in analysis.metrics],
+        "sentences": words.opening(analysis, baseline),
         "failed_sentence": words.failed_sentence(analysis),
         "failures": analysis.failures(),
         "leaders": view.leaders(analysis, baseline),
@@ -89,6 +67,7 @@ def _common(analysis: Analysis, baseline: str) -> dict[str, Any]:
         "latencies": curves.latency_table(analysis),
         "drains": curves.drain_table(analysis),
         "scaling": curves.scaling_table(analysis),
+        "sections": sections.of(analysis),
     }
 
 
@@ -97,13 +76,15 @@ def html(analysis: Analysis, baseline: str | None = None) -> str:
     chosen = analysis.baseline(baseline)
     common = _common(analysis, chosen)
     heats = {metric.key: view.heat(analysis, metric, chosen) for metric in analysis.metrics}
+    drawn = {one.id: plot for one in common["sections"] if (plot := one.page_data())}
+    data = {**view.page_data(analysis, chosen), "curves": curves.page_data(analysis), "sections": drawn}
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             **common,
             heats=heats,
-            data=_script_json({**view.page_data(analysis, chosen), "curves": curves.page_data(analysis)}),
+            data=_script_json(data),
             plotly=_plotly_packed(),
             style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
             script="".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS),
@@ -119,7 +100,7 @@ def markdown(analysis: Analysis, baseline: str | None = None) -> str:
         names = [*analysis.contenders, *analysis.named("bound")]
         lines = [[row, *(words.cell(cells[row, name]) for name in names)] for row in analysis.rows]
         tables.append({"title": metric.title, "names": names, "lines": lines})
-    return _environment().get_template("report.md.j2").render(**_common(analysis, chosen), tables=tables)
+    return environment().get_template("report.md.j2").render(**_common(analysis, chosen), tables=tables)
 
 
 def write(analysis: Analysis, out: Path, formats: Sequence[str], baseline: str | None = None) -> list[Path]:

@@ -111,12 +111,16 @@ def paired_ratio(log_ratios: Sequence[float] | Floats) -> Estimate | None:
 def unpaired_ratio(new: Sequence[float], base: Sequence[float]) -> Estimate | None:
     """Ratio of medians new/base of two independent samples of positive values, with its bootstrap
     interval."""
-    if not new or not base:
+    return ratio_of_medians(logarithms(new), logarithms(base))
+
+
+def ratio_of_medians(log_new: Floats, log_base: Floats) -> Estimate | None:
+    """The same of logarithms: of values, or of ratios to a reference, which gives the ratio of ratios."""
+    if not len(log_new) or not len(log_base):
         return None
-    log_new, log_base = np.log(new), np.log(base)
     resampled = bootstrap_medians(log_new, 1) - bootstrap_medians(log_base, 2)
     centre = median(log_new) - median(log_base)
-    return _from_logs(centre, resampled, min(len(new), len(base)))
+    return _from_logs(centre, resampled, min(len(log_new), len(log_base)))
 
 
 def geometric_mean(rows: Sequence[Sequence[float] | Floats]) -> Estimate | None:

@@ -109,6 +109,13 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
+def add_extra(path: Path, section: str, data: Json) -> None:
+    """Puts what a command measured for a section of the report into a written result file."""
+    results = load(path)
+    results["context"]["heaparena"].setdefault("extra", {})[section] = data
+    save(result_path(path), validate(results, str(path)))
+
+
 def save(path: Path, data: Json) -> None:
     """Writes a result file, one benchmark entry a line."""
     context = json.dumps(data["context"], indent=2, allow_nan=False)

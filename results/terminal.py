@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from results import blind, words
+from results import blind, sections, words
 from results.analysis import Analysis, Cell
 from results.metrics import Metric
 from results.stats import FASTER, SLOWER
@@ -20,10 +20,12 @@ def show(analysis: Analysis, console: Console, baseline: str | None = None) -> N
     reference = analysis.baseline(baseline)
     for metric in analysis.metrics:
         _matrix(analysis, metric, reference, console)
+    for section in sections.of(analysis):
+        section.show(console)
     _overall(analysis, reference, console)
     console.print(words.LEGEND, style="dim", highlight=False)
-    for metric in analysis.metrics:
-        console.print(words.leader_sentence(analysis, metric, reference), highlight=False)
+    for sentence in words.opening(analysis, reference):
+        console.print(sentence, highlight=False)
     _remarks(analysis, reference, console)
 
 

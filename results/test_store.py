@@ -101,3 +101,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, known: Json) -> None
         store.save(path, known)
     assert path.read_text(encoding="utf-8") == "old"
     assert os.listdir(tmp_path) == ["results.json"]
+
+
+def test_extra_is_added_to_a_written_file(tmp_path: Path, known: Json) -> None:
+    store.save(tmp_path / store.FILE_NAME, known)
+    store.add_extra(tmp_path, "misuse", {"cells": [1, 2]})
+    assert store.load(tmp_path)["context"]["heaparena"]["extra"] == {"misuse": {"cells": [1, 2]}}

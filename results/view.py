@@ -175,7 +175,12 @@ def limits(analysis: Analysis) -> Json:
                 "memory": _line(waste, samples),
             }
         )
-    return {"bounds": bounds, "headings": [f"time over {name}" for name in bounds], "table": table}
+    known = bounds or any(line["memory"] != "-" for line in table)
+    return {
+        "bounds": bounds,
+        "headings": [f"time over {name}" for name in bounds],
+        "table": table if known else [],  # real programs have no limits
+    }
 
 
 def _over_live(entry: Json) -> float | None:
@@ -190,6 +195,8 @@ def _line(estimate: stats.Estimate | None, samples: int) -> str:
 COUNTERS = (
     ("ops_per_second", "operations/s", 1.0),
     ("cpu_seconds", "CPU s", 1.0),
+    ("user_seconds", "user s", 1.0),
+    ("system_seconds", "system s", 1.0),
     ("peak_rss_bytes", "peak RSS, MiB", 2**-20),
     ("peak_live_bytes", "peak live, MiB", 2**-20),
     ("rss_over_live", "RSS over live", 1.0),
@@ -198,9 +205,16 @@ COUNTERS = (
 )
 
 
+def _counted(analysis: Analysis) -> list[tuple[str, str, float]]:
+    """Those that some sample has: real programs have no operations and no live bytes."""
+    seen = {key for blocks in analysis.good.values() for entry in blocks.values() for key in entry}
+    return [counter for counter in COUNTERS if counter[0] in seen]
+
+
 def workloads(analysis: Analysis) -> list[Json]:
     """One section per row: what it is, the samples as dots, the counters as a table."""
     dots = analysis.sample_count() <= MOST_DOTS
+    counted = _counted(analysis)  # once: it looks at every sample
     sections = []
     for row in analysis.rows:
         facts = analysis.ours["workloads"].get(analysis.workload_of[row], {})
@@ -220,7 +234,7 @@ def workloads(analysis: Analysis) -> list[Json]:
                 "strips": [_strip(analysis, metric, row, names) for metric in analysis.metrics]
                 if dots
                 else [],
-                "counters": [_counters(analysis, row, name) for name in names],
+                "counters": [_counters(analysis, row, name, counted) for name in names],
                 "command": analysis.repeat_command(row, analysis.ours["baseline"]) if names else "",
             }
         )
@@ -261,7 +275,7 @@ def _strip(analysis: Analysis, metric: Metric, row: str, names: list[str]) -> Js
     }
 
 
-def _counters(analysis: Analysis, row: str, name: str) -> Json:
+def _counters(analysis: Analysis, row: str, name: str, counted: list[tuple[str, str, float]]) -> Json:
     entries = list(analysis.good.get((row, name), {}).values())
     columns = []
     for metric in analysis.metrics:
@@ -271,7 +285,7 @@ def _counters(analysis: Analysis, row: str, name: str) -> Json:
             if values
             else "-"
         )
-    for key, _, factor in COUNTERS:
+    for key, _, factor in counted:
         values = [entry[key] * factor for entry in entries if isinstance(entry.get(key), (int, float))]
         columns.append(words.number(stats.median(values)) if values else "-")
     return {
@@ -285,7 +299,7 @@ def _counters(analysis: Analysis, row: str, name: str) -> Json:
 
 def headings(analysis: Analysis) -> list[str]:
     return [f"{metric.title.lower()}, {metric.unit} (range)" for metric in analysis.metrics] + [
-        title for _, title, _ in COUNTERS
+        title for _, title, _ in _counted(analysis)
     ]
 
 

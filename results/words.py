@@ -156,6 +156,50 @@ def leader_sentence(analysis: Analysis, metric: Metric, baseline: str) -> str:
     return "".join(said) + "."
 
 
+def opening(analysis: Analysis, baseline: str) -> list[str]:
+    """The paragraph at the top of a report: who leads, who is beaten by nobody, and how sure that is."""
+    said = [leader_sentence(analysis, metric, baseline) for metric in analysis.metrics]
+    return [*said, *_unbeaten_sentence(analysis, baseline), _sure_sentence(analysis)]
+
+
+def _unbeaten_sentence(analysis: Analysis, baseline: str) -> list[str]:
+    """Who is left when one wants little time and little memory; nothing where there is no choice to make."""
+    metrics = [metric for metric in analysis.metrics if metric.key in ("time", "memory")]
+    if len(metrics) < 2 or any(analysis.too_few(metric) for metric in metrics):
+        return []
+    by_metric = [
+        {line.allocator: line.estimate.ratio for line in analysis.overall(metric, baseline) if line.estimate}
+        for metric in metrics
+    ]
+    names = [name for name in analysis.contenders if all(name in ratios for ratios in by_metric)]
+
+    def beaten(name: str) -> bool:
+        return any(all(ratios[other] < ratios[name] for ratios in by_metric) for other in names)
+
+    left = [name for name in names if not beaten(name)]
+    if len(names) < 3 or len(left) == len(names):
+        return []
+    verb = "is" if len(left) == 1 else "are"
+    return [f"Both: {listed(left)} {verb} beaten by nobody in time and memory at once, by these ratios."]
+
+
+def _sure_sentence(analysis: Analysis) -> str:
+    """How many samples, and how far the same allocator entered twice lay apart."""
+    timed = [metric for metric in analysis.metrics if analysis.least_blocks(metric) >= stats.LEAST_BLOCKS]
+    floors = [(metric, floor) for metric in timed if (floor := analysis.overall_floor(metric))]
+    count = analysis.least_blocks(analysis.metrics[0])
+    said = f"How sure: {count} {'sample' if count == 1 else 'samples'} a cell"
+    if not floors:
+        return f"{said}, and no noise floor: small differences mean nothing."
+    apart = listed(
+        [f"{(floor - 1) * 100:.1f}\N{NO-BREAK SPACE}% in {metric.title.lower()}" for metric, floor in floors]
+    )
+    return (
+        f"{said}; one allocator entered twice differed by up to {apart}, and nothing smaller is called a "
+        "difference."
+    )
+
+
 def best_rows(analysis: Analysis, metric: Metric, baseline: str) -> dict[str, int]:
     """How many rows each contender has the least median in."""
     cells = analysis.comparison(metric, baseline)

@@ -101,6 +101,8 @@
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   }
 
+  window.reportPlots = { line, axis, layout }; // sections.js draws in the same style
+
   document.addEventListener("plotly", () => {
     show("latency", latency);
     show("timeline", timeline);

@@ -1,4 +1,4 @@
-"""heaparena compare: two result files against each other, as a gate for CI."""
+"""heaparena compare: two result files, or two allocators of one, against each other, as a gate for CI."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ from results import compare, stats, store
 from results.analysis import Analysis
 from results.metrics import METRICS, Metric
 
+NO_REFERENCE = "none"
+
 EXAMPLES = """examples:
   heaparena compare before/ after/
   heaparena compare before/results.json after/results.json --fail-above 3% --metric instructions,memory
   heaparena compare before/ after/ --markdown >> "$GITHUB_STEP_SUMMARY"
+
+Sharper: both builds in one run, repeated until the intervals are narrow enough
+  heaparena run --allocators base=/a/lib.so,new=/b/lib.so --baseline base --workloads churn \\
+      --precision 1% --reps-max 60 --out ab
+  heaparena compare ab --base base --new new --fail-above 2%
 
 exit status: 0 no regression beyond the threshold, 1 regression (a whole 95 % interval lies beyond it),
 2 the files cannot be compared"""
@@ -32,8 +39,16 @@ def add(commands: Any) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("base", metavar="BASE")
-    parser.add_argument("new", metavar="NEW")
+    parser.add_argument("base_file", metavar="BASE", help="a result, as a file or the folder of a run")
+    parser.add_argument("new_file", metavar="NEW", nargs="?", help="another; none with --base and --new")
+    parser.add_argument("--base", metavar="NAME", help="of one result: the allocator as it was")
+    parser.add_argument("--new", metavar="NAME", help="of one result: the allocator as it is now")
+    parser.add_argument(
+        "--reference",
+        metavar="NAME",
+        help="the allocator, of one build in both results, by which the machine's drift between them is "
+        f"taken out of times (default: the baseline, where it can be; {NO_REFERENCE}: nothing is taken out)",
+    )
     parser.add_argument(
         "--fail-above", type=threshold, default=0.03, metavar="P%", help="threshold (default 3%%)"
     )
@@ -75,22 +90,51 @@ def _metrics(wanted: list[str], base: Analysis, new: Analysis) -> list[Metric]:
     return [METRICS[name] for name in wanted] or both
 
 
+def _files(arguments: argparse.Namespace, wanted: list[str]) -> tuple[compare.Comparison, list[str]]:
+    """Two result files, and what they differ in."""
+    base, new = (Analysis(store.load(path)) for path in (arguments.base_file, arguments.new_file))
+    different = compare.differences(base, new)
+    if different and not arguments.force:
+        raise UserError(
+            f"compare: {arguments.base_file} and {arguments.new_file} differ in {'; '.join(different)}; "
+            "measure both alike, or compare all the same with --force"
+        )
+    metrics = _metrics(wanted, base, new)
+    reference = None
+    if arguments.reference != NO_REFERENCE:
+        reference = compare.reference_of(base, new, arguments.reference)
+    found = compare.compare(base, new, metrics, arguments.fail_above, reference)
+    if not found.lines and not found.newly_failed:
+        raise UserError(f"compare: {arguments.base_file} and {arguments.new_file} have no cell in common")
+    return found, different
+
+
+def _entries(arguments: argparse.Namespace, wanted: list[str]) -> compare.Comparison:
+    """Two allocators of one result file."""
+    if arguments.new_file is not None or None in (arguments.base, arguments.new):
+        raise UserError("compare: give two results, or one result with --base NAME --new NAME; see --help")
+    if arguments.reference is not None or arguments.base == arguments.new:
+        raise UserError("compare: --base and --new name two allocators of one run, without --reference")
+    run = Analysis(store.load(arguments.base_file))
+    metrics = _metrics(wanted, run, run)
+    found = compare.compare_entries(run, arguments.base, arguments.new, metrics, arguments.fail_above)
+    if not found.lines and not found.newly_failed:
+        raise UserError(
+            f"compare: {arguments.base} and {arguments.new} share no block in {arguments.base_file}"
+        )
+    return found
+
+
 def handle(arguments: argparse.Namespace) -> int:
     wanted = split_list(arguments.metric)
     for name in wanted:
         if name not in METRICS:
             raise unknown("metric", name, METRICS)
-    base, new = (Analysis(store.load(path)) for path in (arguments.base, arguments.new))
-    different = compare.differences(base, new)
-    if different and not arguments.force:
-        raise UserError(
-            f"compare: {arguments.base} and {arguments.new} differ in {'; '.join(different)}; "
-            "measure both alike, "
-            "or compare all the same with --force"
-        )
-    found = compare.compare(base, new, _metrics(wanted, base, new), arguments.fail_above)
-    if not found.lines and not found.newly_failed:
-        raise UserError(f"compare: {arguments.base} and {arguments.new} have no cell in common")
+    different: list[str] = []
+    if arguments.new_file is None or arguments.base is not None or arguments.new is not None:
+        found = _entries(arguments, wanted)
+    else:
+        found, different = _files(arguments, wanted)
     if found.lines and not found.decided and wanted and not found.newly_failed:
         raise UserError(
             f"compare: no cell has {stats.LEAST_BLOCKS} samples in both files, as {', '.join(wanted)} needs; "

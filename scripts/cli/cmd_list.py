@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli import screen, worker
+from cli.entries import COLLECTOR
 from cli.errors import EXIT_GOOD, UserError, unknown
 from cli.profiles import PROFILES
 
@@ -31,7 +32,9 @@ def add(commands: Any) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", nargs="?", choices=("allocators", "workloads"), help="only these")
+    parser.add_argument(
+        "what", nargs="?", choices=("allocators", "workloads", "collectors"), help="only these"
+    )
     parser.add_argument(
         "--explain", metavar="W", help="what a workload does, what it shows, and its parameters"
     )
@@ -45,7 +48,7 @@ def _allocator(entry: Json) -> Json:
     traits, operations = entry.get("traits", []), {}
     if not why_not:
         try:
-            answer = worker.probe(entry["name"], os.environ)
+            answer = worker.probe(entry.get("spec", entry["name"]), os.environ)
             version, library = answer.get("version"), answer.get("library")
             traits, operations = answer.get("traits", traits), answer.get("operations", {})
         except UserError as error:
@@ -70,14 +73,15 @@ def _workloads(known: Json) -> list[Json]:
             "summary": entry["summary"],
             "explain": entry.get("explain", ""),
             "scales": bool(entry.get("scales")),
+            "mutator": bool(entry.get("mutator")),
             "parameters": entry["parameters"],
         }
         for entry in known["workloads"]
     ]
 
 
-def _show_allocators(found: list[Json], console: Console) -> None:
-    table = Table(title="Allocators", title_justify="left", box=None, pad_edge=False, header_style="bold")
+def _show_allocators(found: list[Json], console: Console, title: str) -> None:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "version", "what it is", "library, or why it is missing"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "name")
     for entry in found:
@@ -132,15 +136,23 @@ def handle(arguments: argparse.Namespace) -> int:
     workloads = _workloads(known)
     if arguments.explain is not None:
         return _handle_explain(arguments, workloads, console)
-    wants = (arguments.what,) if arguments.what else ("allocators", "workloads")
-    allocators = [_allocator(entry) for entry in known["allocators"]] if "allocators" in wants else []
+    wants = (arguments.what,) if arguments.what else ("allocators", "collectors", "workloads")
+    collect = [COLLECTOR in entry.get("traits", ()) for entry in known["allocators"]]
+    allocators, collectors = (
+        [_allocator(entry) for entry, collects in zip(known["allocators"], collect) if collects == wanted]
+        if kind in wants
+        else []
+        for kind, wanted in (("allocators", False), ("collectors", True))
+    )
     if arguments.json:
-        found = {"allocators": allocators, "workloads": workloads, "collectors": []}
+        found = {"allocators": allocators, "workloads": workloads, "collectors": collectors}
         print(json.dumps({key: found[key] for key in (wants if arguments.what else found)}, indent=2))
         return EXIT_GOOD
     if "allocators" in wants:
-        _show_allocators(allocators, console)
-    if len(wants) > 1:
+        _show_allocators(allocators, console, "Allocators")
+        console.print()
+    if "collectors" in wants:
+        _show_allocators(collectors, console, "Collectors, for the gc-... workloads")
         console.print()
     if "workloads" in wants:
         _show_workloads(workloads, console)
@@ -149,7 +161,7 @@ def handle(arguments: argparse.Namespace) -> int:
 
 def _handle_explain(arguments: argparse.Namespace, workloads: list[Json], console: Console) -> int:
     by_name = {entry["name"]: entry for entry in workloads}
-    if arguments.what == "allocators":
+    if arguments.what in ("allocators", "collectors"):
         raise UserError("list: --explain explains workloads; `heaparena list allocators` says what those are")
     if arguments.explain not in by_name:
         raise unknown("workload in --explain", arguments.explain, by_name)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cli import build, elf, machine, worker
+from cli import build, machine, program_check, recordable, worker
 from cli.errors import EXIT_GOOD, UserError
 
 Json = dict[str, Any]
@@ -27,8 +27,9 @@ EXAMPLES = """examples:
   heaparena record -o busy.hat --window 60,10 -- ./server    the ten seconds after the first minute
   heaparena record -o script.hat -- env PYTHONMALLOC=malloc python3 script.py
 
-A statically linked program cannot be recorded: nothing can be preloaded into it. The exit status is 0 if the
-trace is good, whatever the program's own status is, which is shown."""
+A program that is statically linked, has rights of its own or a malloc of its own cannot be recorded; a child
+like that is named in a remark, here and in the trace. The exit status is 0 if the trace is good, whatever the
+program's own status is, which is shown."""
 
 
 def add(commands: Any) -> None:
@@ -96,11 +97,10 @@ def _program(command: list[str]) -> Path:
     found = shutil.which(command[0])
     if found is None:
         raise UserError(f"record: {command[0]}: no such program; check the name, or give its path")
-    if elf.is_static(Path(found).resolve()):
-        raise UserError(
-            f"record: {found} is statically linked and cannot be recorded: nothing can be preloaded into it; "
-            "link it dynamically"
-        )
+    image = program_check.elf_image(Path(found))
+    why = recordable.why_not(image)
+    if why:
+        raise UserError(f"record: {image} {why}")
     return Path(found)
 
 

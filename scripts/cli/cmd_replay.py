@@ -11,16 +11,17 @@ from typing import Any
 from rich.table import Table
 
 from cli import entries, screen, worker
-from cli.cmd_run import add_selection
+from cli.options import add_selection
 from cli.errors import EXIT_FAILED, EXIT_GOOD
 from cli.session import TO_MS
-from cli.cmd_trace import existing
+from cli.trace_proof import existing
 
 Json = dict[str, Any]
 
 EXAMPLES = """examples:
   heaparena replay server.hat
   heaparena replay server.hat --allocators system,mine=/home/me/libmine.so --json
+  heaparena replay server.hat --pace recorded:10      each operation at its time, ten times as fast
 
 One replay each is no measurement: `heaparena run --workloads trace:FILE` compares with intervals. The exit
 status is 1 if a replay failed, or if the checksums of the operations or the live-bytes curves differ."""
@@ -36,8 +37,29 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("file", type=Path, metavar="FILE")
     add_selection(parser)
+    parser.add_argument(
+        "--pace",
+        type=pace,
+        default=0.0,
+        metavar="PACE",
+        help="fast (default); recorded: each operation at its time; recorded:FACTOR: so many times faster",
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(handle=handle)
+
+
+def pace(text: str) -> float:
+    """How many times as fast as recorded; 0: as fast as can be."""
+    word, colon, factor = text.partition(":")
+    try:
+        found = 0.0 if text == "fast" else float(factor) if colon else 1.0
+    except ValueError:
+        found = -1.0
+    if text != "fast" and (word != "recorded" or not 0.01 <= found <= 1000):
+        raise argparse.ArgumentTypeError(
+            f"'{text}': choose fast, recorded, or recorded:FACTOR with a factor from 0.01 to 1000"
+        )
+    return found
 
 
 def _replay(entry: entries.Allocator, workload: entries.Workload, arguments: argparse.Namespace) -> Json:
@@ -120,7 +142,11 @@ def _curve(word: str | None) -> str:
 def handle(arguments: argparse.Namespace) -> int:
     existing(arguments.file)
     known = worker.catalogue()
-    workload = entries.workloads([f"trace:{arguments.file}"], known["workloads"])[0]
+    paced = f":pace=recorded:speed={arguments.pace!r}" if arguments.pace else ""
+    workload = entries.workloads([f"trace:{arguments.file}{paced}"], known["workloads"])[0]
+    if arguments.pace:  # it lasts as long as the program did
+        duration: int = worker.trace_info(arguments.file)["duration_ns"]
+        arguments.timeout += duration / 1e9 / arguments.pace
     allocators, _ = entries.allocators(
         entries.split_list(arguments.allocators), arguments.env, known["allocators"]
     )

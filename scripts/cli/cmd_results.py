@@ -69,9 +69,9 @@ def _action(actions: Any, name: str, words: str, handle: Any) -> argparse.Argume
     parser.add_argument(
         "--dir",
         type=Path,
-        default=build.ROOT / "results" / "runs",
+        default=build.runs(),
         metavar="DIR",
-        help="default: results/runs",
+        help="default: results/runs of the checkout, or, installed, ~/.local/share/heaparena/runs",
     )
     parser.set_defaults(handle=handle)
     return parser

@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli import build, worker
+from cli import build, trace_proof, worker
 from cli.errors import EXIT_GOOD, EXIT_USAGE, UserError
+from results import store, trace_page
 
 Json = dict[str, Any]
 
 EXAMPLES = """examples:
   heaparena trace info server.hat                         totals, sizes, lifetimes
-  heaparena trace stat server.hat --json                  distributions, reuse distance, each thread's part
+  heaparena trace stat server.hat --html server.html      distributions, live bytes, threads, with plots
   heaparena trace cut server.hat -o start.hat --seconds 0:30
   heaparena trace merge web.hat database.hat -o machine.hat
   heaparena trace anonymize server.hat -o public.hat --round-sizes class
   heaparena trace fit server.hat -o server.json --check   then: heaparena run --workloads model:server.json
-  heaparena trace import --from mtrace old.log -o old.hat"""
+  heaparena trace import --from mtrace old.log -o old.hat
+  heaparena trace verify server.hat                       replays it and counts anew what was issued
+  heaparena trace validate server.hat -- ./server         the program and its replay under each allocator"""
 
 TEXT_FORM = """the text form: one operation a line; after # a comment; ID is a number that tells a live block:
   malloc ID SIZE            calloc ID SIZE (the product)     realloc ID SIZE [NEW-ID]     free ID
@@ -135,7 +138,12 @@ def add(commands: Any) -> None:
     info.add_argument("file", type=Path, metavar="FILE")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(handle=handle_info)
+    trace_proof.add(actions)
     own = {action.name: _add(actions, action) for action in ACTIONS}
+    own["stat"].add_argument(
+        "--html", type=Path, metavar="OUT", help="as a page with plots, one file that opens without a network"
+    )
+    own["stat"].set_defaults(handle=handle_stat)
     window = own["cut"].add_mutually_exclusive_group(required=True)
     window.add_argument("--operations", metavar="FROM:TO", help="numbers of operations, TO not included")
     window.add_argument("--seconds", metavar="FROM:TO", help="time since the trace's start")
@@ -172,8 +180,29 @@ OPTIONS = {
 }
 
 
+def handle_stat(arguments: argparse.Namespace) -> int:
+    if arguments.html is None:
+        return handle_tool(arguments)
+    if not arguments.html.absolute().parent.is_dir():
+        raise UserError(f"--html {arguments.html}: no such folder: {arguments.html.parent}; make it first")
+    done = _tool([str(build.program("heaparena-trace")), "stat", "--json", "--", *arguments.files], True)
+    store.write_atomically(arguments.html, trace_page.html(json.loads(done.stdout)))
+    print(arguments.html)
+    return done.returncode
+
+
+def _tool(command: list[str], keep: bool) -> subprocess.CompletedProcess[bytes]:
+    """Runs heaparena-trace, its complaint as ours; `keep`: its output is not the user's."""
+    stdout = subprocess.PIPE if keep else None
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, check=False)
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    if done.returncode == EXIT_USAGE or done.returncode < 0:
+        raise UserError((said[-1] if said else "heaparena-trace failed").removeprefix("heaparena-trace: "))
+    return done
+
+
 def handle_tool(arguments: argparse.Namespace) -> int:
-    """Lets heaparena-trace do it, in our place: its output and its status, its complaint as ours."""
+    """Lets heaparena-trace do it, in our place: its output and its status."""
     command = [str(build.program("heaparena-trace")), arguments.action]
     for attribute, option in OPTIONS.items():
         value = getattr(arguments, attribute, None)
@@ -181,17 +210,7 @@ def handle_tool(arguments: argparse.Namespace) -> int:
             command.append(option)
         elif value:
             command += [option, str(value)]
-    done = subprocess.run([*command, "--", *arguments.files], stderr=subprocess.PIPE, check=False)
-    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    if done.returncode == EXIT_USAGE or done.returncode < 0:
-        raise UserError((said[-1] if said else "heaparena-trace failed").removeprefix("heaparena-trace: "))
-    return done.returncode
-
-
-def existing(path: Path) -> Path:
-    if not path.is_file():
-        raise UserError(f"{path}: no such trace; `heaparena record -o {path} -- CMD` makes one")
-    return path
+    return _tool([*command, "--", *arguments.files], False).returncode
 
 
 def _quantity(key: str, value: Any) -> str:
@@ -237,7 +256,7 @@ def _show(info: Json) -> None:
 
 
 def handle_info(arguments: argparse.Namespace) -> int:
-    info = worker.trace_info(existing(arguments.file))
+    info = worker.trace_info(trace_proof.existing(arguments.file))
     if arguments.json:
         print(json.dumps(info, indent=2))
         return EXIT_GOOD

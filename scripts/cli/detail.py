@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any, Sequence
 
-from results.metrics import LATENCY, TIMELINE
+from results.metrics import LATENCY, MAP, TIMELINE
 
 Json = dict[str, Any]
 
@@ -19,7 +19,7 @@ FIELDS = ("ms", "rss", "live", "usable", "pss", "huge")
 
 def read(path: Path, source: str) -> Json:
     """{"detail": ...} of a pass that has one, or {"error_occurred": ...}."""
-    trim = {LATENCY: _latency, TIMELINE: _timeline}.get(source)
+    trim = {LATENCY: _latency, TIMELINE: timeline, MAP: _whole}.get(source)
     if trim is None:
         return {}
     try:
@@ -37,6 +37,11 @@ def read(path: Path, source: str) -> Json:
 
 def _refuse(text: str) -> float:
     raise ValueError(text)
+
+
+def _whole(data: Json) -> Json:
+    """Pictures are read by results/heap_map.py, which checks them."""
+    return dict(data)
 
 
 def _latency(data: Json) -> Json:
@@ -63,7 +68,8 @@ def buckets(histogram: Sequence[Sequence[float]]) -> list[list[float]]:
     return list(joined.values())
 
 
-def _timeline(data: Json) -> Json:
+def timeline(data: Json) -> Json:
+    """A curve of memory over time, trimmed: of {"points": [{"ms", "rss", ...}], ...}."""
     points = data["points"]
     have = [field for field in FIELDS if any(field in point for point in points)]
     if "ms" not in have or "rss" not in have:

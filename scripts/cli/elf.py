@@ -1,15 +1,25 @@
-"""The three facts heaparena reads off an ELF file: is it one, is it statically linked, what is its build
-id."""
+"""The facts heaparena reads off an ELF file: is it one, for which machine, is it statically linked, what is
+its build id, does it bring an allocator."""
 
 from __future__ import annotations
 
 import hashlib
+import mmap
+import os
 import struct
 from pathlib import Path
 from typing import Iterator
 
 PT_INTERP, PT_NOTE = 3, 4
 NT_GNU_BUILD_ID = 3
+# What stands in the image of a program that brings an allocator. A hint for people, never a proof.
+OWN_ALLOCATORS = (
+    (b"\xff Go buildinf:", "a Go program: the allocator of Go's runtime"),
+    (b"<jemalloc>: ", "jemalloc is linked in"),
+    (b"PartitionAlloc", "PartitionAlloc is linked in"),
+    (b"TCMALLOC_", "tcmalloc is linked in"),
+    (b"mimalloc: ", "mimalloc is linked in"),
+)
 
 
 def is_elf(path: Path) -> bool:
@@ -75,3 +85,33 @@ def _note(content: bytes, little: bool) -> str | None:
             return content[content_at:end].hex()
         at = (end + 3) // 4 * 4
     return None
+
+
+def machine(path: Path) -> tuple[int, int] | None:
+    """(class: 1 for 32 bits and 2 for 64, machine number) of an ELF file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(20)
+    except OSError:
+        return None
+    if len(head) < 20 or not head.startswith(b"\x7fELF"):
+        return None
+    (number,) = struct.unpack_from("<H" if head[5] == 1 else ">H", head, 18)
+    return head[4], number
+
+
+def has_capabilities(path: Path) -> bool:
+    """Whether the file gives its process capabilities; the dynamic loader then ignores LD_PRELOAD."""
+    try:
+        return bool(os.getxattr(path, "security.capability"))
+    except OSError:
+        return False
+
+
+def own_allocator(path: Path) -> str | None:
+    """Which allocator the program seems to bring, in words."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as image:
+            return next((words for mark, words in OWN_ALLOCATORS if image.find(mark) >= 0), None)
+    except (OSError, ValueError):
+        return None

@@ -19,6 +19,7 @@ Json = dict[str, Any]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 CONTROL_SUFFIX = "~aa"
+COLLECTOR = "collector"  # the trait
 
 
 def split_list(values: Iterable[str] | None) -> list[str]:
@@ -41,6 +42,11 @@ class Allocator:
     build_id: str | None = None
     traits: tuple[str, ...] = ()
     control_of: str | None = None
+
+    @property
+    def collects(self) -> bool:
+        """Whether it is a collector: it runs mutator programs only."""
+        return COLLECTOR in self.traits
 
     def identity(self) -> list[Any]:
         """What makes samples of this entry comparable with older ones of the same name."""
@@ -73,7 +79,7 @@ def allocator_spec(text: str, known: Sequence[Json]) -> tuple[str, str]:
             package = names[name].get("package")
             todo = f"; apt-get install {package}" if package and package not in names[name]["why_not"] else ""
             raise UserError(f"allocator '{name}' is not available: {names[name]['why_not']}{todo}")
-        return name, name
+        return name, names[name].get("spec", name)
     if not NAME.fullmatch(name):
         raise UserError(f"--allocators {text}: '{name}' is no name; use letters, digits and _ . + -")
     path, colon, prefix = target.partition(":")
@@ -105,11 +111,15 @@ def parse_environment(values: Iterable[str] | None, names: Sequence[str]) -> dic
 
 
 def allocators(
-    wanted: Sequence[str], environment: Iterable[str] | None, known: Sequence[Json]
+    wanted: Sequence[str],
+    environment: Iterable[str] | None,
+    known: Sequence[Json],
+    collectors: bool = False,
 ) -> tuple[list[Allocator], list[str]]:
-    """The probed entries (all available ones if none is wanted), and a line for each available one left
-    out."""
-    usual = [entry["name"] for entry in known if not entry["why_not"] and "example" not in entry["traits"]]
+    """The probed entries (all available ones if none is wanted; of collectors only with `collectors`), and a
+    line for each available one left out."""
+    unusual = {"example"} if collectors else {"example", COLLECTOR}
+    usual = [entry["name"] for entry in known if not entry["why_not"] and not unusual & set(entry["traits"])]
     chosen = wanted or usual
     specs = [allocator_spec(text, known) for text in chosen]
     names = [name for name, _ in specs]
@@ -158,6 +168,7 @@ class Workload:
     parameters: Mapping[str, str]
     scales: bool
     trace_sha256: str | None = None
+    mutator: bool = False  # a mutator program: runs over collectors too
 
     def identity(self) -> list[Any]:
         return [self.trace_sha256 or self.spec, sorted(self.parameters.items())]
@@ -268,7 +279,13 @@ def workloads(wanted: Sequence[str], known: Sequence[Json]) -> list[Workload]:
         parameters = _parameters(text, pairs, entry)
         found.append(
             Workload(
-                text, text, entry["summary"], entry.get("explain", ""), parameters, bool(entry.get("scales"))
+                text,
+                text,
+                entry["summary"],
+                entry.get("explain", ""),
+                parameters,
+                bool(entry.get("scales")),
+                mutator=bool(entry.get("mutator")),
             )
         )
     return _distinct(found)

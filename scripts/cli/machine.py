@@ -101,7 +101,12 @@ def _governor() -> str | None:
 
 
 def facts() -> Json:
-    """What stays the same during a run."""
+    """What stays the same during a run: the machine's settings and our worker."""
+    return {**settings(), "worker_build_id": elf.build_id(build.program("heaparena-worker"))}
+
+
+def settings() -> Json:
+    """The machine and how it is set."""
     nodes = [path.name for path in Path("/sys/devices/system/node").glob("node[0-9]*")]
     return {
         "cpu": _cpu_field("model name") or platform.machine(),
@@ -134,7 +139,6 @@ def facts() -> Json:
         "memory_limit": _memory_limit(),
         "available_bytes": _memory_bytes("MemAvailable"),
         "on_battery": _on_battery(),
-        "worker_build_id": elf.build_id(build.program("heaparena-worker")),
     }
 
 

@@ -12,7 +12,13 @@ from typing import NoReturn, Sequence
 from cli import (
     VERSION,
     cmd_compare,
+    cmd_doctor,
+    cmd_exec,
+    cmd_explain,
+    cmd_fuzz,
     cmd_list,
+    cmd_map,
+    cmd_misuse,
     cmd_record,
     cmd_replay,
     cmd_report,
@@ -25,12 +31,18 @@ from results.store import BadResults
 
 COMMANDS = {
     "list": cmd_list,
+    "explain": cmd_explain,
+    "doctor": cmd_doctor,
     "run": cmd_run,
+    "exec": cmd_exec,
     "record": cmd_record,
     "replay": cmd_replay,
     "trace": cmd_trace,
     "report": cmd_report,
+    "map": cmd_map,
     "compare": cmd_compare,
+    "fuzz": cmd_fuzz,
+    "misuse": cmd_misuse,
     "results": cmd_results,
 }
 

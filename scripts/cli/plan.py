@@ -73,9 +73,26 @@ class Plan:
             yield from self.row(row, block, source, chance)
 
     def row(self, row: Row, block: int, source: PassPlan, chance: random.Random) -> Iterator[Sample]:
-        order = chance.sample(list(self.allocators), len(self.allocators))
-        for position, allocator in enumerate(order):
+        entries = self.entries_of(row, source)
+        for position, allocator in enumerate(chance.sample(entries, len(entries))):
             yield Sample(row, allocator, block, position, source)
+
+    def entries_of(self, row: Row, source: PassPlan) -> list[Allocator]:
+        """The allocators that take part in a row: collectors in mutator programs only, and only timed; in
+        these, nobody whose blocks overlap. What serves replays only is in replays only."""
+        if row.workload.mutator:
+            return [
+                entry
+                for entry in self.allocators
+                if not {"shared-blocks", "trace-only"} & set(entry.traits)
+                and (source.name == TIME or not entry.collects)
+            ]
+        replays = row.workload.trace_sha256 is not None
+        return [
+            entry
+            for entry in self.allocators
+            if not entry.collects and (replays or "trace-only" not in entry.traits)
+        ]
 
     def scale_of(self, source: PassPlan) -> float:
         return self.scale * source.scale

@@ -38,16 +38,21 @@ FILE_WORKLOADS = ("trace", "model")  # need a file, so no profile can name them 
 class Profile:
     name: str
     purpose: str
-    workloads: tuple[str, ...] | None  # None: all but those that need a file
+    workloads: tuple[str, ...] | None  # None: all but those that need a file, or all mutator programs
     traces: tuple[str, ...] | None  # names in workloads/traces; None: all of them
     repetitions: int
     scale: float
     scaling: tuple[str, ...] = ()  # measured at 1, 2, 4, ... CPUs; others that scale use all CPUs
     passes: tuple[PassPlan, ...] = ()
+    mutators: bool = False  # its workloads are the mutator programs, which run over collectors too
 
     def names(self, known: Sequence[Mapping[str, object]]) -> list[str]:
         """Its synthetic workloads."""
-        every = [str(entry["name"]) for entry in known if entry["name"] not in FILE_WORKLOADS]
+        every = [
+            str(entry["name"])
+            for entry in known
+            if entry["name"] not in FILE_WORKLOADS and bool(entry.get("mutator")) == self.mutators
+        ]
         return every if self.workloads is None else list(self.workloads)
 
 
@@ -96,6 +101,15 @@ PROFILES = {
                 PassPlan(TIMELINE, 1, 1.0, 240.0),
                 PassPlan(INSTRUCTIONS, 1, 0.05, 180.0),
             ),
+        ),
+        Profile(
+            "collectors",
+            "mutator programs over every collector, over allocators with manual freeing, and in Go",
+            None,
+            (),
+            5,
+            1.0,
+            mutators=True,
         ),
     )
 }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import re
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cli import launch_array
 from cli.errors import UserError, unknown
 from results import store
 from results.metrics import TIME
@@ -107,13 +109,13 @@ def remove(path: Path, dry: bool) -> str | None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return "kept: a run is writing there"
-        foreign = [
-            file.name for file in path.iterdir() if not OURS.fullmatch(file.name) or not file.is_file()
-        ]
+        state = path / launch_array.FOLDER
+        ours = [file for file in path.iterdir() if OURS.fullmatch(file.name) and file.is_file()]
+        if state.is_dir() and all(launch_array.STATE.fullmatch(file.name) for file in state.iterdir()):
+            ours.append(state)
+        foreign = [file.name for file in path.iterdir() if file not in ours]
         if foreign:
             return f"kept: it holds {foreign[0]}, which is not heaparena's"
         if not dry:
-            for file in path.iterdir():
-                file.unlink()
-            path.rmdir()
+            shutil.rmtree(path)
     return None

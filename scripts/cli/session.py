@@ -13,7 +13,7 @@ from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, Iterator, Protocol
+from typing import Any, Iterator, Protocol, Sequence
 
 from cli import VERSION, build, machine, worker
 from cli.errors import UserError
@@ -28,6 +28,16 @@ Json = dict[str, Any]
 SAVE_EVERY = 3.0  # seconds
 TO_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
 SKIPPED = "skipped: this cell had failed twice in a row"
+
+
+class Source(Protocol):
+    """Who takes samples in the worker's place, and what they make it doubt (program_work.py)."""
+
+    def measure(self, sample: Sample, cpus: Sequence[int], chance: random.Random) -> Json:
+        ...
+
+    def doubts(self, entries: Sequence[Json]) -> list[Json]:
+        ...
 
 
 class Watcher(Protocol):
@@ -99,8 +109,9 @@ class Session:
         timeout: float,
         warnings: list[Json],
         left_out: list[str],
+        source: Source | None = None,
     ) -> None:
-        self.plan, self.out, self.timeout = plan, out, timeout
+        self.plan, self.out, self.timeout, self.source = plan, out, timeout, source
         self.path = out / store.FILE_NAME
         self.before = machine.moment()
         facts = machine.facts()
@@ -140,13 +151,14 @@ class Session:
 
     # ---- resuming ----
 
-    def resume(self) -> int:
-        """Takes over what an earlier run into the folder measured; returns the number of samples kept."""
+    def resume(self, here: bool = True) -> int:
+        """Takes over what an earlier run into the folder measured; returns the number of samples kept.
+        `here`: those samples, too, must be of this machine."""
         if not self.path.exists():
             return 0
         old = store.load(self.path)
         theirs = old["context"]["heaparena"]
-        for key in ("cpu", "cores", "kernel"):
+        for key in ("cpu", "cores", "kernel") if here else ():
             if theirs["machine"].get(key) != self.ours["machine"][key]:
                 raise UserError(
                     f"--resume: {self.path} was measured on another machine "
@@ -184,14 +196,28 @@ class Session:
     def run(self, watcher: Watcher) -> None:
         """Takes every sample that is missing. KeyboardInterrupt leaves a usable partial result."""
         chance = random.Random()
+        with self.conducted():
+            self._time(watcher, chance)
+            for source in self.plan.further:
+                self._further(source, watcher, chance)
+
+    @contextlib.contextmanager
+    def conducted(self, here: bool = True) -> Iterator[None]:
+        """While samples come: a stop leaves a partial result, the end a whole one. `here`: measured here."""
         with terminable():
             try:
-                self._time(watcher, chance)
-                for source in self.plan.further:
-                    self._further(source, watcher, chance)
+                self._classes()
+                yield
                 self.ours["partial"] = False
             finally:
-                self._close()
+                self._close(here)
+
+    def _classes(self) -> None:
+        """The waste of every contender's size classes: of the allocator, not of a workload, so once a run."""
+        for entry in self.plan.allocators:
+            if entry.control_of is None and "bound" not in entry.traits and not entry.collects:
+                found = worker.class_waste(entry.spec, entry.environment)
+                self.ours["allocators"][entry.name]["class_waste"] = found
 
     def _time(self, watcher: Watcher, chance: random.Random) -> None:
         """The time pass: blocks of whole rows, until every row has its repetitions and its precision."""
@@ -245,7 +271,7 @@ class Session:
         """Whether the pass has used up its budget, and the row lacks a sample."""
         if source.budget_seconds is None or self.steering.spent[source.name] < source.budget_seconds:
             return False
-        cells = (self.steering.cell(row, entry, source) for entry in self.plan.allocators)
+        cells = (self.steering.cell(row, entry, source) for entry in self.plan.entries_of(row, source))
         return any((cell, 0) not in self.steering.done for cell in cells)
 
     def _take(self, sample: Sample, watcher: Watcher, chance: random.Random) -> None:
@@ -258,7 +284,11 @@ class Session:
             return
         watcher.starting(sample, self.steering)
         started = _now()
-        raw = worker.measure(self._job(sample), chance)
+        self.record(sample, started, self._sample(sample, chance), watcher)
+
+    def record(self, sample: Sample, started: str, raw: Json, watcher: Watcher) -> None:
+        """Takes a sample into the results, whoever measured it."""
+        cell = self.steering.cell(sample.row, sample.allocator, sample.source)
         context = raw.pop("worker_context", {})
         for key in ("library_build_type", "benchmark_version"):
             if key in context:
@@ -269,7 +299,13 @@ class Session:
         if time.monotonic() - self.saved > SAVE_EVERY:
             self.save()
 
-    def _job(self, sample: Sample) -> worker.Job:
+    def _sample(self, sample: Sample, chance: random.Random) -> Json:
+        if self.source is not None:
+            return self.source.measure(sample, self.plan.cpus, chance)
+        return worker.measure(self.job(sample), chance)
+
+    def job(self, sample: Sample) -> worker.Job:
+        """What the worker is asked for a sample."""
         entry = sample.allocator
         return worker.Job(
             entry.spec,
@@ -317,15 +353,22 @@ class Session:
         }
         return {**facts, **raw, **entry}
 
-    def _close(self) -> None:
+    def warn(self, what: str, todo: str) -> None:
+        """A line among the results' warnings."""
+        self.ours["warnings"].append({"what": what, "todo": todo})
+
+    def _close(self, here: bool) -> None:
         """Last words of a run, whole or not. Ctrl-C waits until they are written."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            after = machine.moment()
-            steal = machine.steal_percent(self.before, after)
-            self.ours["load"].update({"after": after, "steal_percent": steal})
-            self.ours["warnings"] += machine.warnings_after(steal, self.before, after, machine.cpus())
+            if here:
+                after = machine.moment()
+                steal = machine.steal_percent(self.before, after)
+                self.ours["load"].update({"after": after, "steal_percent": steal})
+                self.ours["warnings"] += machine.warnings_after(steal, self.before, after, machine.cpus())
             self.ours["warnings"] += self._doubts()
+            if self.source is not None:
+                self.ours["warnings"] += self.source.doubts(self.results["benchmarks"])
             self.save()
         finally:
             signal.signal(signal.SIGINT, before)

@@ -153,12 +153,14 @@ class Steering:
         done = missing = 0
         left = 0.0
         for row in self.plan.rows:
-            cells = [self.cell(row, entry, source) for entry in self.plan.allocators]
+            entries = self.plan.entries_of(row, source)
+            cells = [self.cell(row, entry, source) for entry in entries]
             begun = max(
-                sum((cell, block) in self.done for block in range(source.repetitions)) for cell in cells
+                (sum((cell, block) in self.done for block in range(source.repetitions)) for cell in cells),
+                default=0,
             )
             blocks = self._blocks(row, begun) if source.name == TIME else source.repetitions
-            for entry, cell in zip(self.plan.allocators, cells):
+            for entry, cell in zip(entries, cells):
                 have = sum((cell, block) in self.done for block in range(source.repetitions))
                 done += have
                 if row.name not in self.over_budget.get(source.name, ()):

@@ -241,17 +241,36 @@ def test_compare_exit_statuses(heaparena: Run) -> None:
     assert heaparena(*words, "a").returncode == 0
     assert heaparena(*words, "b").returncode == 0
     assert heaparena(*words, "slow", FAKE_SLOWER="1.3").returncode == 0
+    assert heaparena(*words, "worse", "--env", "mimalloc:FAKE_SLOWER=1.3").returncode == 0
     assert heaparena(*words, "other", "--scale", "0.125").returncode == 0
     same = heaparena("compare", "a", "b", "--fail-above", "5%")
     assert same.returncode == 0 and "No regression" in same.stdout
-    worse = heaparena("compare", "a", "slow", "--json")
-    assert worse.returncode == 1 and json.loads(worse.stdout)["regressions"] == 2
-    assert heaparena("compare", "a", "slow", "--fail-above", "50%").returncode == 0
-    assert heaparena("compare", "a", "slow", "--metric", "memory").returncode == 0
-    assert "▲ regression" in heaparena("compare", "a", "slow", "--markdown").stdout
+    drift = heaparena("compare", "a", "slow")  # the reference is slower, too: that is the machine
+    assert drift.returncode == 0 and "system itself changed by +" in drift.stdout
+    uncorrected = heaparena("compare", "a", "slow", "--json", "--reference", "none")
+    assert uncorrected.returncode == 1 and json.loads(uncorrected.stdout)["regressions"] == 2
+    worse = heaparena("compare", "a", "worse", "--json")
+    assert worse.returncode == 1 and json.loads(worse.stdout)["regressions"] == 1
+    assert heaparena("compare", "a", "worse", "--fail-above", "50%").returncode == 0
+    assert heaparena("compare", "a", "worse", "--metric", "memory").returncode == 0
+    assert "▲ regression" in heaparena("compare", "a", "worse", "--markdown").stdout
     refused = heaparena("compare", "a", "other")
     assert refused.returncode == 2 and "scale (0.25, 0.125)" in refused.stderr
     assert heaparena("compare", "a", "other", "--force", "--fail-above", "10").returncode == 0
+
+
+def test_compare_two_allocators_of_one_run(heaparena: Run) -> None:
+    words = ("run", "--allocators", "system,base=/usr/lib/x86_64-linux-gnu/libmimalloc.so.2,new=mimalloc")
+    more = ("--env", "new:FAKE_SLOWER=1.1", "--workloads", "flat", "--reps", 7, "--out", "ab")
+    assert heaparena(*words, *more).returncode == 0
+    found = heaparena("compare", "ab", "--base", "base", "--new", "new", "--fail-above", "2%")
+    assert found.returncode == 1 and "within the blocks of one run" in found.stdout, found.stderr
+    assert heaparena("compare", "ab", "--base", "new", "--new", "base").returncode == 0
+    for wrong in (("ab",), ("ab", "--base", "base"), ("ab", "--base", "new", "--new", "new"),
+                  ("ab", "ab", "--base", "base", "--new", "new"), ("ab", "--base", "base", "--new", "nwe"),
+                  ("ab", "ab", "--reference", "nobody")):  # fmt: skip
+        refused = heaparena("compare", *wrong)
+        assert refused.returncode == 2 and len(refused.stderr.strip().splitlines()) == 1, wrong
 
 
 def test_report_with_another_baseline(heaparena: Run, tmp_path: Path) -> None:

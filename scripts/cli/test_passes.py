@@ -32,9 +32,8 @@ def test_all_passes_are_kept_apart(heaparena: Run, tmp_path: Path) -> None:
     passes = "time,latency=2,timeline,instructions"
     done = heaparena("run", *TWO, "--reps", 5, "--passes", passes, "--out", "D", "--plain")
     assert done.returncode == 0, done.stderr
-    assert (
-        "least time: flat: mimalloc 0.7" in done.stderr and "pass latency, block 2 of 2 done" in done.stderr
-    )
+    assert "least time: flat: mimalloc 0." in done.stderr  # the pretended times vary from sample to sample
+    assert "pass latency, block 2 of 2 done" in done.stderr
     context, entries = load(tmp_path / "D")
     assert context["passes"] == {"time": 5, "latency": 2, "timeline": 1, "instructions": 2}
     counts = {name: sum(e.get("pass", "time") == name for e in entries) for name in context["passes"]}

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Collection, Iterator, Mapping, Sequence
 
-from cli import build, detail
+from cli import build, detail, own_allocators
 from cli.errors import UserError
-from results.metrics import INSTRUCTIONS, LATENCY, TIME, TIMELINE
+from results.metrics import INSTRUCTIONS, LATENCY, MAP, TIME, TIMELINE
 
 Json = dict[str, Any]
 
@@ -30,6 +30,7 @@ REQUIRED_COUNTERS = {
     TIME: ("real_time", "operations", "wall_seconds", "cpu_seconds", "peak_rss_bytes", "memory_bytes"),
     LATENCY: ("latency_malloc_p999_ns", "latency_malloc_max_ns"),
     TIMELINE: ("rss_start_bytes",),
+    MAP: (),
     INSTRUCTIONS: ("instructions_total", "instructions_allocator_per_operation"),
 }
 
@@ -43,13 +44,19 @@ class Ended:
     seconds: float
 
 
-def run_program(command: Sequence[str], environment: Mapping[str, str], timeout: float | None) -> Ended:
+def run_program(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    timeout: float | None,
+    cwd: Path | None = None,
+) -> Ended:
     """Runs a program in a process group of its own, keeps the tail of its output, and leaves no process
     behind."""
     start = time.monotonic()
     process = subprocess.Popen(
         command,
         env=environment,
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -78,7 +85,7 @@ def run_program(command: Sequence[str], environment: Mapping[str, str], timeout:
         tail = (tail + _read_some(pipe))[-TAIL_BYTES:]
         seconds = time.monotonic() - start
     finally:
-        _kill_group(process)
+        kill_group(process)
         os.close(watch)
         process.stdout.close()
     return Ended(process.returncode if ended else None, tail.decode("utf-8", "replace"), seconds)
@@ -91,7 +98,7 @@ def _read_some(pipe: int) -> bytes:
         return b""
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def kill_group(process: subprocess.Popen[bytes]) -> None:
     """Ends whatever is left of the process's group and reaps the process."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
@@ -151,12 +158,14 @@ def _ask(command: list[str], environment: Mapping[str, str]) -> Json:
 
 
 def catalogue() -> Json:
-    """The allocators and workloads that the worker knows."""
+    """The allocators and workloads that the worker knows, and the user's own allocators, which have a
+    `spec`."""
     answer = _ask([str(build.program("heaparena-worker")), "--list"], os.environ)
     if not all(isinstance(answer.get(key), list) for key in ("allocators", "workloads")):
         raise UserError(
             "heaparena-worker --list lacks allocators or workloads; build it again from this checkout"
         )
+    answer["allocators"] += own_allocators.entries(answer["allocators"], os.environ)
     return answer
 
 
@@ -164,6 +173,15 @@ def probe(spec: str, environment: Mapping[str, str]) -> Json:
     """Version, library, traits and operations of an allocator; UserError if the spec is bad."""
     command = [str(build.program("heaparena-worker")), "--probe", "--allocator", spec]
     return _ask(command, {**os.environ, **environment})
+
+
+def class_waste(spec: str, environment: Mapping[str, str]) -> Json:
+    """What the allocator hands out by request size ("steps"), or why that is not known ("missing")."""
+    command = [str(build.program("heaparena-worker")), "--classes", "--allocator", spec]
+    try:
+        return _ask(command, {**os.environ, **environment})
+    except UserError as error:
+        return {"missing": f"it could not be measured: {error}"}
 
 
 def trace_info(path: Path) -> Json:
@@ -202,6 +220,7 @@ class Job:
     timeout: float
     source: str = TIME  # the pass
     cpus: tuple[int, ...] = ()
+    more: tuple[str, ...] = ()  # options of the pass
 
     def arguments(self, out: str) -> list[str]:
         command = [
@@ -219,7 +238,7 @@ class Job:
             out,
         ]
         if self.source != TIME:
-            command += ["--pass", self.source, "--detail", f"{out}.detail"]
+            command += ["--pass", self.source, "--detail", f"{out}.detail", *self.more]
         return [*command, "--verify"] if self.verify else command
 
 

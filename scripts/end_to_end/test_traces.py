@@ -150,3 +150,12 @@ def test_shipped_traces_are_small_and_replay(heaparena: Command, path: Path) -> 
     done = heaparena("replay", path, "--allocators", "system,gomalloc", "--json")
     assert done.returncode == 0, done.stderr
     assert '"match"' in done.stdout
+
+
+def test_the_page_of_a_traces_statistics(heaparena: Command, tmp_path: Path) -> None:
+    page = tmp_path / "git.html"
+    done = heaparena("trace", "stat", TRACES / "git.hat", "--html", page)
+    assert done.returncode == 0 and done.stdout.strip() == str(page), done.stderr
+    text = page.read_text(encoding="utf-8")
+    assert "184,854" in text and "Reuse distance, operations" in text and "Plotly.newPlot" in text
+    refused(heaparena("trace", "stat", TRACES / "git.hat", "--html", "/none/here.html"), "no such folder")
