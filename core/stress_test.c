@@ -152,7 +152,8 @@ static void test_short_threads(void **state) {
   }
   struct gm_stats late;
   gm_stats_read(&late);
-  assert_true(late.HeapInuse < 2 * early.HeapInuse);
+  // 1 to 2.5 MiB at any moment; a leak of one span a thread would be 13 MiB more by now.
+  assert_true(late.HeapInuse < 2 * early.HeapInuse + ((uint64_t)4 << 20));
   assert_true(late.MetadataSys < 2 * early.MetadataSys);
   empty_exchange();
   assert_int_equal(atomic_load(&damaged), 0);
