@@ -83,14 +83,17 @@
 // Writes the constant string to stderr with write(2) and aborts. Safe at any moment. Defined in errors.c.
 __attribute__((noreturn, cold)) void gm_fatal(const char *message);
 
+// The next multiple of `align`, a power of two, at or above `value`; and at or below it.
 GM_INLINE uintptr_t gm_align_up(uintptr_t value, size_t align) {
   return (value + align - 1) & ~(uintptr_t)(align - 1);
 }
 
+// See gm_align_up.
 GM_INLINE uintptr_t gm_align_down(uintptr_t value, size_t align) {
   return value & ~(uintptr_t)(align - 1);
 }
 
+// Not for 0.
 GM_INLINE bool gm_is_power_of_two(size_t value) {
   return value != 0 && (value & (value - 1)) == 0;
 }

@@ -84,6 +84,8 @@ static void check_place(struct walk *walk, struct mspan *span) {
   bool central = span->place == SPAN_CENTRAL_FULL || span->place == SPAN_CENTRAL_PARTIAL;
   if (owned == central)
     fault(walk, "owner and place disagree", span);
+  if (owned && span->slot != &mspan_owner(span)->slots[span->class])
+    fault(walk, "a span's slot is not its owner's", span);
   if ((span->place == SPAN_FULL || span->place == SPAN_CENTRAL_FULL) && has_free)
     fault(walk, "a full span has free objects", span);
   if ((span->place == SPAN_PARTIAL || span->place == SPAN_CENTRAL_PARTIAL) && !has_free)
@@ -142,11 +144,17 @@ static void check_span(struct mspan *span, void *context) {
   check_place(walk, span);
 }
 
+// Its pages are gone, so the walk over the map does not meet it; its owner has not looked yet, or waits for the last
+// thread that knows it.
+static bool is_hollow(const struct mspan *span) {
+  return span->hollow || (atomic_load_explicit(&span->remote, memory_order_relaxed) & REMOTE_TAKEN) != 0;
+}
+
 static void check_list(struct walk *walk, const struct mspan_list *list, span_class class,
                        const struct mcache *owner, enum span_place place) {
   const struct mspan *previous = NULL;
   for (struct mspan *span = list->first; span != NULL; span = span->next) {
-    walk->listed++;
+    walk->listed += !is_hollow(span);
     if (span->place != place || span->class != class || span->previous != previous ||
         mspan_owner(span) != owner)
       fault(walk, "a span is on the wrong list", span);
@@ -160,7 +168,7 @@ static void check_single(struct walk *walk, struct mspan *span, const struct mca
                          enum span_place place) {
   if (span == NULL)
     return;
-  walk->listed++;
+  walk->listed += !is_hollow(span);
   if (span->place != place || mspan_owner(span) != owner)
     fault(walk, "a span is in the wrong slot", span);
 }

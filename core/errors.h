@@ -17,6 +17,7 @@ enum error_action {
 // The chosen enum error_action: an option (options.h).
 extern _Atomic uint64_t errors_action;
 
+// What a misused block leads to from now on. Any thread.
 void errors_set_action(enum error_action action);
 
 // Misused blocks counted since the start, for programs that chose ERROR_REPORT.
@@ -36,6 +37,7 @@ struct text_buffer {
   size_t length; // bytes that the whole text needs, as snprintf counts them
 };
 
+// Append a string; a number with 0x before it; a number in base ten.
 void text_append(struct text_buffer *text, const char *string);
 void text_append_hex(struct text_buffer *text, uint64_t value);
 void text_append_decimal(struct text_buffer *text, uint64_t value);

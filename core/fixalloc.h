@@ -22,6 +22,7 @@ struct fixalloc {
   size_t in_use;   // objects handed out and not freed
 };
 
+// An allocator of objects of `size` bytes; it has no memory before the first is asked for.
 void fixalloc_init(struct fixalloc *fixed, size_t size);
 // A cache-line aligned object; its content is undefined.
 void *fixalloc_alloc(struct fixalloc *fixed);

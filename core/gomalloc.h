@@ -40,9 +40,7 @@
 extern "C" {
 #endif
 
-#define GM_VERSION "0.1.0"
-
-// The version as text, "0.1.0"; static memory.
+// The version as text, "0.1.0"; static memory. pkg-config and find_package know it too.
 const char *gm_version(void);
 
 // size 0 gives a block of its own that may be freed.

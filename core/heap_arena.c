@@ -106,16 +106,17 @@ static struct heap_arena *make_tables(uintptr_t base) {
     arena->spans = spans;
     return arena;
   }
+  // The struct first: when the table is refused, it waits for the next arena, and nothing is to be undone, which could
+  // be refused as well.
+  static struct heap_arena *spare;
+  if (spare == NULL)
+    spare = persistent_alloc(sizeof *spare, GM_CACHE_LINE);
   arena_span *spans = &heap_pages.entries[base >> GM_PAGE_SHIFT & heap_pages.mask];
-  if (!sys_map((uintptr_t)spans, ARENA_PAGES * sizeof *spans))
+  if (spare == NULL || !sys_map((uintptr_t)spans, ARENA_PAGES * sizeof *spans))
     return NULL;
   sys_used((uintptr_t)spans, ARENA_PAGES * sizeof *spans);
-  struct heap_arena *arena = persistent_alloc(sizeof *arena, GM_CACHE_LINE);
-  if (arena == NULL) {
-    (void)sys_fault((uintptr_t)spans, ARENA_PAGES * sizeof *spans);
-    (void)sys_let_read((uintptr_t)spans, ARENA_PAGES * sizeof *spans);
-    return NULL;
-  }
+  struct heap_arena *arena = spare;
+  spare = NULL;
   arena->spans = spans;
   return arena;
 }

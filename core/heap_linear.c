@@ -71,11 +71,12 @@ bool heap_linear_map_tables(uintptr_t base, void **spans, void **bitmap) {
     return false;
   uintptr_t spans_at = heap_linear.spans + base / LINEAR_SPANS_RATIO % heap_linear.spans_size;
   uintptr_t bitmap_at = heap_linear.bitmap + offset / LINEAR_BITMAP_RATIO;
-  if (!map_ready(spans_at, ARENA_SIZE / LINEAR_SPANS_RATIO))
-    return false;
   // All of it, although little is used, so that neighbours join to one mapping in the kernel.
-  if (!map_ready(bitmap_at, ARENA_SIZE / LINEAR_BITMAP_RATIO)) {
-    (void)sys_fault(spans_at, ARENA_SIZE / LINEAR_SPANS_RATIO);
+  if (!map_ready(bitmap_at, ARENA_SIZE / LINEAR_BITMAP_RATIO))
+    return false;
+  // Second: when it is refused, it stays readable for lookups of any address.
+  if (!map_ready(spans_at, ARENA_SIZE / LINEAR_SPANS_RATIO)) {
+    (void)sys_fault(bitmap_at, ARENA_SIZE / LINEAR_BITMAP_RATIO);
     return false;
   }
   *spans = (void *)spans_at;

@@ -28,6 +28,7 @@ void lock_acquire_slow(struct gm_lock *lock);
 // Wakes one sleeper.
 void lock_wake(struct gm_lock *lock);
 
+// Notes that this thread takes or lets go of a lock of the rank; a wrong order aborts. Nothing in release builds.
 #ifdef NDEBUG
 GM_INLINE void lock_note_acquire(enum lock_rank rank) {
   (void)rank;
@@ -65,6 +66,8 @@ GM_INLINE void lock_acquire(struct gm_lock *lock, enum lock_rank rank) {
     lock_acquire_slow(lock);
 }
 
+// Lets go of a lock that this thread holds, wakes a waiter, and delivers signals that were held back
+// meanwhile.
 GM_INLINE void lock_release(struct gm_lock *lock, enum lock_rank rank) {
   lock_note_release(rank);
   if (GM_UNLIKELY(atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2))
@@ -76,6 +79,7 @@ GM_INLINE void lock_release(struct gm_lock *lock, enum lock_rank rank) {
     lock_deliver_signals();
 }
 
+// By whomever: for assertions.
 GM_INLINE bool lock_is_held(struct gm_lock *lock) {
   return atomic_load_explicit(&lock->word, memory_order_relaxed) != 0;
 }

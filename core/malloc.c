@@ -38,6 +38,7 @@
 #include "core/malloc_inline.h"
 #include "core/mcache_large.h"
 #include "core/mheap.h"
+#include "core/remote.h"
 #include "core/scavenge.h"
 #include "core/startup.h"
 
@@ -128,16 +129,7 @@ GM_NOINLINE void free_remote(uintptr_t address, struct mspan *span, uint64_t ind
     free_twice(address, span);
     return;
   }
-  // Announce it: the count, and the pair of groups where the owner has to look.
-  uint64_t pair = (uint64_t)1 << (index / 128);
-  uint64_t before = atomic_load_explicit(&span->remote, memory_order_relaxed);
-  while (!atomic_compare_exchange_weak_explicit(&span->remote, &before, (before + ((uint64_t)1 << 32)) | pair,
-                                                memory_order_acq_rel, memory_order_relaxed))
-    continue;
-  // From here on the span may go away unless this thread is the one that queues it: see remote_debt in
-  // mspan.h.
-  if (before == 0)
-    mcache_announce_remote(span);
+  remote_announce(span, index);
 }
 
 // A live block: its span and index. The one place where realloc and usable_size validate a pointer.
@@ -167,9 +159,9 @@ static void help_scavenger(void) {
     scavenge_start_thread();
 }
 
-GM_NOINLINE void *malloc_small_slow(struct mcache *cache, struct mcache_slot *slot) {
+GM_NOINLINE void *malloc_small_slow(struct mcache *cache, size_t size_class) {
   bool fresh = false;
-  void *object = mcache_refill(cache, (span_class)(slot - cache->slots), &fresh);
+  void *object = mcache_refill(cache, (span_class)size_class, &fresh);
   help_scavenger();
   return object;
 }
@@ -186,10 +178,15 @@ static struct mspan *large_span(size_t size, size_t align) {
   return span != NULL ? span : mheap_alloc_large(npages, align);
 }
 
-GM_NOINLINE void *malloc_large(size_t size) {
+static GM_NOINLINE void *malloc_large(size_t size) {
   struct mspan *span = large_span(size, GM_PAGE_SIZE);
   help_scavenger();
   return span != NULL ? (void *)span->start : fail(ENOMEM);
+}
+
+GM_NOINLINE void *malloc_slow(size_t size) {
+  return GM_LIKELY(size <= SIZE_CLASS_MAX) ? malloc_of_class(mcache_current, size_class_of(size))
+                                           : malloc_large(size);
 }
 
 PUBLIC void *gm_malloc(size_t size) {
@@ -368,5 +365,5 @@ __attribute__((constructor)) static void start(void) {
 }
 
 PUBLIC const char *gm_version(void) {
-  return GM_VERSION;
+  return HEAPARENA_VERSION;
 }

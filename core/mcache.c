@@ -76,6 +76,7 @@ static GM_COLD void *out_of_memory(void) {
 static void *refill(struct mcache *cache, span_class class, bool *fresh) {
   struct mcache_slot *slot = &cache->slots[class];
   struct mcache_bin *bin = &cache->bins[class];
+  mcache_open_stack(cache, class); // first: closing stacks may release spans, this class's active one too
   while (slot->alloc_cache == 0) {
     struct mspan *span = bin->active;
     if (span != NULL && mspan_has_free(span)) {
@@ -90,9 +91,9 @@ static void *refill(struct mcache *cache, span_class class, bool *fresh) {
     if (span == NULL)
       return out_of_memory();
     span->place = SPAN_IN_SLOT;
+    span->slot = slot;
     bin->active = span;
   }
-  mcache_open_stack(cache, class);
   *fresh = slot->fresh;
   return mcache_slot_take(slot, slot->alloc_cache);
 }
@@ -113,13 +114,50 @@ GM_NOINLINE void *mcache_refill(struct mcache *cache, span_class class, bool *fr
 // Objects that free keeps on a class's stack: so many bytes at most, but one object at least.
 enum { STACK_BYTES_MAX = 32 << 10 };
 
+// The stacks are judged when so many frees passed them by. They pay when so many times as many objects came from
+// them; if not, they stay closed for so many refills.
+enum { JUDGED_AFTER = 2048, PAY_FROM = 2, REST_REFILLS = 1024 };
+
+static uint64_t all_popped(const struct mcache *cache) {
+  uint64_t popped = 0;
+  for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++)
+    popped += cache->slots[class].popped;
+  return popped;
+}
+
+static void begin_trial(struct mcache *cache) {
+  cache->passed_by = 0;
+  cache->popped_before = all_popped(cache);
+}
+
+// Whether stacks may be open; closes all of them when that does not pay.
+static bool stacks_pay(struct mcache *cache) {
+  if (cache->rests > 0) {
+    if (--cache->rests == 0)
+      begin_trial(cache);
+    return false;
+  }
+  if (cache->passed_by < JUDGED_AFTER)
+    return true;
+  bool pay = all_popped(cache) - cache->popped_before >= cache->passed_by * PAY_FROM;
+  begin_trial(cache);
+  if (!pay) {
+    cache->rests = REST_REFILLS;
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++)
+      mcache_empty_stack(cache, (span_class) class);
+  }
+  return pay;
+}
+
 void mcache_open_stack(struct mcache *cache, span_class class) {
-  if (!GM_LEVEL_STACK || class >= SIZE_CLASS_COUNT ||
-      cache->slots[class].limit != cache->stacks[class].entries)
+  if (!GM_LEVEL_STACK || class >= SIZE_CLASS_COUNT || !stacks_pay(cache))
+    return;
+  struct mcache_slot *slot = &cache->slots[class];
+  if (slot->limit != cache->stacks[class].entries)
     return;
   unsigned count = STACK_BYTES_MAX / size_class_size[class];
   count = count > MCACHE_STACK_ENTRIES - 1 ? MCACHE_STACK_ENTRIES - 1 : count;
-  cache->slots[class].limit = cache->stacks[class].entries + count;
+  slot->limit = cache->stacks[class].entries + count;
 }
 
 void mcache_empty_stack(struct mcache *cache, span_class class) {
@@ -168,7 +206,8 @@ static void release_empty(struct mcache *cache, span_class class) {
     mheap_free_span(spare);
   struct mspan *active = bin->active;
   uint32_t claimed = (uint32_t)__builtin_popcountll(cache->slots[class].alloc_cache);
-  if (active == NULL || atomic_load_explicit(&active->taken_count, memory_order_relaxed) != claimed)
+  if (active == NULL || active->hollow ||
+      atomic_load_explicit(&active->taken_count, memory_order_relaxed) != claimed)
     return;
   (void)mcache_empty_slot(cache, class);
   if (mspan_is_releasable(active)) {
@@ -224,6 +263,7 @@ GM_NOINLINE bool mcache_adopt(struct mcache *cache, struct mspan *span) {
   if (!mcentral_adopt(span, cache))
     return false;
   struct mcache_bin *bin = &cache->bins[span->class];
+  span->slot = &cache->slots[span->class];
   bool has_free = mspan_has_free(span);
   span->place = has_free ? SPAN_PARTIAL : SPAN_FULL;
   mspan_list_append(has_free ? &bin->partial : &bin->full, span);
@@ -243,6 +283,7 @@ static bool push_pending(struct mcache *owner, struct mspan *span) {
     span->pending_next = head;
   } while (!atomic_compare_exchange_weak_explicit(&owner->pending, &head, span, memory_order_release,
                                                   memory_order_relaxed));
+  atomic_fetch_add_explicit(&owner->backlog, 1, memory_order_relaxed);
   return true;
 }
 
@@ -256,6 +297,19 @@ GM_NOINLINE void mcache_announce_remote(struct mspan *span) {
   }
 }
 
+// Forgets a span whose pages are gone, once nobody else knows it. All its objects were taken when they went, so it
+// is full, or was just filled.
+static void drop_hollow(struct mcache *cache, struct mspan *span) {
+  if (!mspan_is_releasable(span))
+    return;
+  struct mcache_bin *bin = &cache->bins[span->class];
+  if (bin->active == span)
+    bin->active = NULL;
+  else
+    mspan_list_remove(&bin->full, span);
+  mheap_free_span(span);
+}
+
 void mcache_drain_list(struct mcache *cache, struct mspan *span) {
   while (span != NULL && span != MCACHE_CLOSED) {
     struct mspan *next = span->pending_next;
@@ -264,13 +318,17 @@ void mcache_drain_list(struct mcache *cache, struct mspan *span) {
       mcache_announce_remote(span);
     } else {
       mspan_apply_remote(span);
-      mcache_span_changed(cache, span);
+      if (GM_UNLIKELY(span->hollow))
+        drop_hollow(cache, span);
+      else
+        mcache_span_changed(cache, span);
     }
     span = next;
   }
 }
 
 void mcache_drain(struct mcache *cache) {
+  atomic_store_explicit(&cache->backlog, 0, memory_order_relaxed);
   // Acquire pairs with push_pending's release.
   mcache_drain_list(cache, atomic_exchange_explicit(&cache->pending, NULL, memory_order_acquire));
 }

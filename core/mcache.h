@@ -71,15 +71,22 @@ struct mcache_large {
 // NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
 struct mcache {
   struct mcache_slot slots[SPAN_CLASS_COUNT];
+  // Where the slot is that serves `size` bytes, by (size + 7) / 8: bytes from the mcache's start. All 0 in
+  // mcache_none, and so the slot of class 0, which is always empty.
+  uint16_t fine_slots[SIZE_CLASS_FINE_MAX / 8 + 1];
   // Spans with remote frees, pushed by any thread and taken as a whole by the owner; MCACHE_CLOSED: nobody
   // will look.
   _Atomic(struct mspan *) pending __attribute__((aligned(GM_CACHE_LINE)));
+  _Atomic uint32_t backlog; // spans pushed there since the owner last took them, roughly
   struct mcache_bin bins[SPAN_CLASS_COUNT] __attribute__((aligned(GM_CACHE_LINE)));
   struct mcache_large large;
-  struct mcache *next;                          // all mcaches; guarded by the registry's lock
-  struct mcache *next_idle;                     // those without a thread
-  uint32_t shrinks_seen;                        // scavenge_shrinks when it was last trimmed
-  bool idle;                                    // is among them
+  uint64_t passed_by;       // frees that found a full or closed stack, since the stacks were last judged
+  uint64_t popped_before;   // objects that had come from all stacks then
+  uint32_t rests;           // refills until the stacks may open again
+  struct mcache *next;      // all mcaches; guarded by the registry's lock
+  struct mcache *next_idle; // those without a thread
+  uint32_t shrinks_seen;    // scavenge_shrinks when it was last trimmed
+  bool idle;                // is among them
   struct mcache_stack stacks[SIZE_CLASS_COUNT]; // of the noscan slots, the only ones that malloc uses
 };
 
@@ -91,6 +98,12 @@ extern struct mcache mcache_none;
 
 extern __thread struct mcache *mcache_current __attribute__((tls_model("initial-exec")));
 
+// The slot for a request of at most SIZE_CLASS_FINE_MAX bytes.
+GM_INLINE struct mcache_slot *mcache_fine_slot(struct mcache *cache, size_t size) {
+  return (struct mcache_slot *)((char *)cache + cache->fine_slots[(size + 7) >> 3]);
+}
+
+// Whether the slot's stack of freed objects holds none.
 GM_INLINE bool mcache_stack_is_empty(const struct mcache_slot *slot) {
   return ((uintptr_t)slot->top & (MCACHE_STACK_BYTES - 1)) == 0;
 }
@@ -127,6 +140,7 @@ bool mcache_adopt(struct mcache *cache, struct mspan *span);
 // Announces a remote free to the span's owner, whoever that is by now.
 void mcache_announce_remote(struct mspan *span);
 
+// Whether its thread has ended: nobody drains its list any more.
 bool mcache_is_closed(struct mcache *cache);
 
 // Applies the remote frees that others announced to this mcache. The caller is the owner.
@@ -142,7 +156,11 @@ void mcache_purge(void);
 // Puts the objects of the class's stack back into their spans, and none onto it until malloc needs more.
 void mcache_empty_stack(struct mcache *cache, span_class class);
 
-// Lets free use the class's stack.
+// Lets free use the class's stack, unless stacks do not pay now. A program that frees thousands of blocks of mixed
+// sizes in a row, and then allocates as many, fills each class's stack and then frees past it, empties it and then
+// allocates past it. Which of the two ways the next call takes the processor cannot guess, and a wrong guess costs
+// more than a stack saves. So when more objects went past the stacks than a share of those that came from them, all
+// stay closed for a while.
 void mcache_open_stack(struct mcache *cache, span_class class);
 
 // Every mcache ever made, for walks under mcache_registry_lock.

@@ -111,6 +111,11 @@ static struct mcache *obtain(void) {
   }
   for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++)
     cache->slots[class].limit = cache->slots[class].top = cache->stacks[class].entries;
+  for (size_t i = 0; i < sizeof cache->fine_slots / sizeof *cache->fine_slots; i++)
+    cache->fine_slots[i] = (uint16_t)(size_class_fine[i] * sizeof *cache->slots);
+  cache->passed_by = 0;
+  cache->rests = 0;
+  atomic_store_explicit(&cache->backlog, 0, memory_order_relaxed);
   atomic_store_explicit(&cache->pending, NULL, memory_order_release);
   return cache;
 }

@@ -20,6 +20,8 @@ struct mcentral {
   bool collected; // of a collector's class: the sweep generation counts
 } __attribute__((aligned(GM_CACHE_LINE)));
 
+// The four lists of a class: spans with free objects and without, swept in this cycle of a collector or not
+// yet. The two of a kind change places with each cycle; classes of no collector use the swept ones.
 struct mspan_list *mcentral_partial_swept(struct mcentral *central);
 struct mspan_list *mcentral_partial_unswept(struct mcentral *central);
 struct mspan_list *mcentral_full_swept(struct mcentral *central);

@@ -52,13 +52,10 @@ static void init_once(void) {
 static bool map_chunks(uintptr_t start, uintptr_t end) {
   if (start == end)
     return true;
-  if (!sys_map(start, end - start))
-    return false;
   size_t npages = (end - start) >> GM_PAGE_SHIFT;
-  if (!page_alloc_grow(start, npages)) {
-    (void)sys_fault(start, end - start);
+  if (!page_alloc_cover(start, npages) || !sys_map(start, end - start))
     return false;
-  }
+  page_alloc_grow(start, npages);
   gm_heap.mapped_pages += npages;
   if (end - start == CHUNK_SIZE) // more: a single large block wants it
     huge_pages_note_growth(start, CHUNK_SIZE, gm_heap.in_use_pages << GM_PAGE_SHIFT);
@@ -169,6 +166,21 @@ struct mspan *mheap_alloc_small(span_class class) {
   return span;
 }
 
+// Blocks of so many pages start at a multiple of this, if there is room. Who asks for that much mostly uses
+// little of it, the same parts of each block: so a block meets pages that the one before left resident, instead of
+// making others resident beside them.
+static const size_t huge_block = ((size_t)32 << 20) >> GM_PAGE_SHIFT;
+static const size_t huge_block_align = (size_t)2 << 20;
+
+static uintptr_t alloc_pages_for_block(size_t npages, size_t align, size_t *scavenged) {
+  if (npages >= huge_block && align < huge_block_align) {
+    uintptr_t start = alloc_pages_aligned(npages, huge_block_align, scavenged);
+    if (start != 0)
+      return start;
+  }
+  return alloc_pages_aligned(npages, align, scavenged);
+}
+
 struct mspan *mheap_alloc_large(size_t npages, size_t align) {
   size_t scavenged = 0;
   mheap_lock();
@@ -177,7 +189,7 @@ struct mspan *mheap_alloc_large(size_t npages, size_t align) {
   // A cached run may be a little longer than asked for.
   uintptr_t start = span != NULL && align <= GM_PAGE_SIZE ? page_cache_take(&npages, npages + npages / 8) : 0;
   if (start == 0 && span != NULL)
-    start = alloc_pages_aligned(npages, align, &scavenged);
+    start = alloc_pages_for_block(npages, align, &scavenged);
   if (start == 0) {
     if (span != NULL)
       fixalloc_free(&span_alloc[1], span);
@@ -192,6 +204,8 @@ struct mspan *mheap_alloc_large(size_t npages, size_t align) {
   gm_heap.large_mallocs++;
   gm_heap.large_bytes += npages << GM_PAGE_SHIFT;
   mheap_unlock();
+  if (align > GM_PAGE_SIZE || npages >= huge_block)
+    scavenge_wake(); // the ends of the run that was aligned are free
   return span;
 }
 
@@ -215,6 +229,8 @@ bool mheap_resize_large(struct mspan *span, size_t npages) {
       scavenge_note_free();
   }
   mheap_unlock();
+  if (npages < old)
+    scavenge_wake();
   return done;
 }
 
@@ -232,7 +248,8 @@ static void free_pages(uintptr_t start, size_t npages) {
     page_cache_flush();
 }
 
-static void free_span_locked(struct mspan *span, bool large) {
+// The span's pages are nobody's from here on.
+static void return_pages(struct mspan *span, bool large) {
   // A later free of an object in these pages finds mspan_returned and is told what happened.
   heap_arena_set_spans(span->start, large ? 1 : span->npages, &mspan_returned);
   gm_heap.in_use_pages -= span->npages;
@@ -240,7 +257,16 @@ static void free_span_locked(struct mspan *span, bool large) {
   gm_heap.large_frees += large;
   free_pages(span->start, span->npages);
   scavenge_note_free();
+}
+
+static void free_span_locked(struct mspan *span, bool large) {
+  if (!span->hollow)
+    return_pages(span, large);
   fixalloc_free(&span_alloc[mspan_group_count(span)], span);
+}
+
+void mheap_take_pages(struct mspan *span) {
+  return_pages(span, false);
 }
 
 void mheap_free_span(struct mspan *span) {

@@ -52,12 +52,16 @@ bool mheap_resize_large(struct mspan *span, size_t npages);
 // heap lock decides between two threads that free the same block at once.
 bool mheap_free_large(struct mspan *span, uintptr_t address);
 
-// Takes the span back; the caller holds no pointer to it afterwards.
+// Takes the pages of a small span whose objects are all free; the struct stays its owner's. Heap lock held.
+void mheap_take_pages(struct mspan *span);
+
+// Takes the span back, of a hollow one only the struct; the caller holds no pointer to it afterwards.
 void mheap_free_span(struct mspan *span);
 
 // Returns every free page to the system. Returns bytes.
 size_t mheap_release_all(void);
 
+// The heap's lock, for those who call several of the functions above as one step.
 void mheap_lock(void);
 void mheap_unlock(void);
 

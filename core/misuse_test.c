@@ -1,4 +1,5 @@
 // Every kind of wrong pointer is found, with the exact message: each case runs in a child that must abort.
+#include "core/child_test.h"
 #include "core/gomalloc.h"
 
 #include <errno.h>
@@ -15,29 +16,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-// Runs `action` in a child. Its stderr goes to `output`; returns the wait status.
-static int run_child(void (*action)(void), char *output, size_t size) {
-  int ends[2];
-  assert_int_equal(pipe(ends), 0);
-  pid_t child = fork();
-  if (child == 0) {
-    (void)signal(SIGABRT, SIG_DFL);
-    (void)dup2(ends[1], STDERR_FILENO);
-    action();
-    _exit(0);
-  }
-  (void)close(ends[1]);
-  size_t length = 0;
-  ssize_t got = 0;
-  while (length < size - 1 && (got = read(ends[0], output + length, size - 1 - length)) > 0)
-    length += (size_t)got;
-  output[length] = '\0';
-  (void)close(ends[0]);
-  int status = 0;
-  assert_int_equal(waitpid(child, &status, 0), child);
-  return status;
-}
 
 // The child names the address on stderr first, then must die with `expected`, where %p stands for that
 // address and %b for the span's base as the message has it.

@@ -2,6 +2,7 @@
 #include "core/mspan.h"
 
 #include "core/errors.h"
+#include "core/mheap.h"
 
 #include <string.h>
 
@@ -29,6 +30,7 @@ static void init_common(struct mspan *span, uintptr_t start, size_t npages, span
   span->previous = NULL;
   span->pending_next = NULL;
   span->remote_debt = 0;
+  span->hollow = false;
   span->orphaned = false;
   span->fresh = 0;
   mspan_set_owner(span, NULL);
@@ -129,18 +131,51 @@ static int32_t apply_group(struct mspan *span, uint32_t group) {
   return found;
 }
 
+bool mspan_all_remote(const struct mspan *span) {
+  for (uint64_t i = 0; i < span->object_count; i++)
+    if (__atomic_load_n(&span->states[i], __ATOMIC_ACQUIRE) != OBJECT_REMOTE)
+      return false;
+  return true;
+}
+
+// Takes the announcements. A thread that looks whether it may take the pages does so under the heap's lock.
+static uint64_t take_announced(struct mspan *span) {
+  uint64_t announced = atomic_load_explicit(&span->remote, memory_order_relaxed);
+  for (;;) {
+    if ((announced & REMOTE_TAKING) != 0) {
+      mheap_lock();
+      mheap_unlock();
+      announced = atomic_load_explicit(&span->remote, memory_order_relaxed);
+    } else if (atomic_compare_exchange_weak_explicit(&span->remote, &announced, 0, memory_order_acq_rel,
+                                                     memory_order_relaxed)) {
+      return announced;
+    }
+  }
+}
+
+// The remote objects of a span whose pages were taken: all. If the owner freed one in the same moment, its stack
+// may still point here: then the struct never goes.
+static int32_t apply_taken(struct mspan *span) {
+  uint32_t found = 0;
+  for (uint64_t i = 0; i < span->object_count; i++)
+    found += mspan_state(&span->states[i]) == OBJECT_REMOTE;
+  atomic_store_explicit(&span->taken_count, (uint32_t)span->object_count - found, memory_order_relaxed);
+  span->hollow = true;
+  return (int32_t)found;
+}
+
 void mspan_apply_remote(struct mspan *span) {
   // Taking the announcement before the states means that a thread which announces later is seen as a debt or
   // as a new queueing.
-  uint64_t announced = atomic_exchange_explicit(&span->remote, 0, memory_order_acq_rel);
-  int32_t found = 0;
-  for (uint64_t pairs = announced & UINT32_MAX; pairs != 0; pairs &= pairs - 1) {
+  uint64_t announced = take_announced(span);
+  int32_t found = (announced & REMOTE_TAKEN) != 0 ? apply_taken(span) : 0;
+  for (uint64_t pairs = span->hollow ? 0 : announced & UINT32_MAX; pairs != 0; pairs &= pairs - 1) {
     uint32_t group = (uint32_t)__builtin_ctzll(pairs) * 2;
     found += apply_group(span, group);
     if (group + 1 < mspan_group_count(span))
       found += apply_group(span, group + 1);
   }
-  span->remote_debt += found - (int32_t)(announced >> 32);
+  span->remote_debt += found - (int32_t)REMOTE_COUNT(announced);
   // Announced, but not there: the owner freed the object in the same moment and its state covered the
   // other's. The object is in one place only; which one it was is not known any more.
   while (GM_UNLIKELY(span->remote_debt < 0)) {

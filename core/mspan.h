@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 
 struct mcache;
+struct mcache_slot;
 
 enum object_state {
   OBJECT_LIVE = 0,
@@ -43,6 +44,12 @@ enum span_place {
   SPAN_COLLECTED,       // a collector's (gc/): object_count is 0, `states` holds the collector's struct
 };
 
+// In `remote`: one announcement; another thread looks whether it may take the pages; it took them.
+#define REMOTE_ONE         ((uint64_t)1 << 32)
+#define REMOTE_TAKING      ((uint64_t)1 << 62)
+#define REMOTE_TAKEN       ((uint64_t)1 << 63)
+#define REMOTE_COUNT(word) ((uint32_t)((word) >> 32 & 0x3fffffff))
+
 #define SPAN_GROUPS_MAX 64
 #define SPAN_CELLS_MAX  (SPAN_GROUPS_MAX * 64)
 
@@ -54,6 +61,7 @@ struct mspan {
   struct mcache *owner;     // NULL: an mcentral's, or large; see mspan_owner
   _Atomic uint64_t summary; // bit g: group g has free objects that no slot claimed
   size_t object_size;
+  struct mcache_slot *slot;     // of the owner, and its alone: where frees go
   _Atomic uint32_t taken_count; // objects that are not free, or claimed
   uint8_t divide_shift;
   span_class class; // size class 0: large
@@ -64,14 +72,15 @@ struct mspan {
   struct mspan *previous;
   uint64_t fresh;             // bit g: no object of the group was ever handed out and all of them read zero
   struct mspan *pending_next; // link in the owner's list of spans with remote frees
-  // Remote frees announced since the owner last looked: their number (high half) and the pairs of groups that
-  // have them (low half). Whoever raises it from 0 queues the span.
+  // Remote frees announced since the owner last looked: their number (high half, below the two flags) and the
+  // pairs of groups that have them (low half). Whoever raises it from 0 queues the span.
   _Atomic uint64_t remote;
   // Remote frees that the owner took in before their thread had announced them. While it is not 0, that
   // thread still holds a pointer to this struct and the span must not go away.
   int32_t remote_debt;
   uint8_t place;   // enum span_place
   bool needs_zero; // of a large span: the pages may hold old data (Go: needzero)
+  bool hollow;     // the pages are the page heap's again, all objects were freed by others: see remote.h
   bool orphaned; // remote frees arrived while the owner was giving its spans away; guarded by the mcentral's
                  // lock
 
@@ -86,6 +95,7 @@ static_assert(offsetof(struct mspan, states) == 2 * (size_t)GM_CACHE_LINE,
 // The map's entry for pages that were a span before: its object_count is 0, so no address is an object of it.
 extern struct mspan mspan_returned;
 
+// Groups of 64 objects, the words of its bitmaps.
 GM_INLINE uint32_t mspan_group_count(const struct mspan *span) {
   return (uint32_t)(span->object_count + 63) / 64;
 }
@@ -96,6 +106,7 @@ GM_INLINE struct mcache *mspan_owner(const struct mspan *span) {
   return __atomic_load_n(&span->owner, __ATOMIC_ACQUIRE);
 }
 
+// Release: who reads the owner sees the span as it was given.
 GM_INLINE void mspan_set_owner(struct mspan *span, struct mcache *owner) {
   __atomic_store_n(&span->owner, owner, __ATOMIC_RELEASE);
 }
@@ -106,6 +117,7 @@ GM_INLINE uint8_t mspan_state(const uint8_t *state) {
   return GM_SHARED_LOAD(state);
 }
 
+// See mspan_state.
 GM_INLINE void mspan_set_state(uint8_t *state, enum object_state value) {
   GM_SHARED_STORE(state, (uint8_t)value);
 }
@@ -139,8 +151,13 @@ bool mspan_free_remotely(struct mspan *span, uint64_t index);
 // Makes a large span's live block free, for whoever frees it. False when it was not live.
 bool mspan_free_large(struct mspan *span);
 
-// Moves the remote frees to `free`. The caller owns the span (or holds its mcentral's lock).
+// Moves the remote frees to `free`, or marks the span as hollow. The caller owns the span (or holds its
+// mcentral's lock).
 void mspan_apply_remote(struct mspan *span);
+
+// Every object's state is `remote`. Acquire: what their threads did with them comes before what the caller
+// does.
+bool mspan_all_remote(const struct mspan *span);
 
 // Makes a cached or live object of the owner's free. True when the span had no free object before, or has no
 // other now, so that its place may have to change.
@@ -175,6 +192,7 @@ struct mspan_list {
   struct mspan *last;
 };
 
+// Puts the span at the end; takes it out of the list that it is on. Under the list's lock.
 void mspan_list_append(struct mspan_list *list, struct mspan *span);
 void mspan_list_remove(struct mspan_list *list, struct mspan *span);
 

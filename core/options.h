@@ -55,6 +55,7 @@ struct gm_options {
 
 extern struct gm_options gm_options;
 
+// An option's value now; options may change while the program runs.
 GM_INLINE uint64_t gm_option_get(const _Atomic uint64_t *value) {
   return atomic_load_explicit(value, memory_order_relaxed);
 }

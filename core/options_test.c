@@ -1,6 +1,7 @@
 // Options: parsing, ranges, messages, and that programs with more rights than their user read no environment.
 #include "core/options.h"
 
+#include "core/child_test.h"
 #include "core/errors.h"
 #include "core/gomalloc.h"
 
@@ -117,28 +118,6 @@ static void test_every_option_is_described(void **state) {
     count++;
   }
   assert_int_equal(count, 9);
-}
-
-// Runs `action` in a child; its stderr goes to `output`. Returns the wait status.
-static int run_child(void (*action)(void), char *output, size_t size) {
-  int ends[2];
-  assert_int_equal(pipe(ends), 0);
-  pid_t child = fork();
-  if (child == 0) {
-    (void)dup2(ends[1], STDERR_FILENO);
-    action();
-    _exit(0);
-  }
-  (void)close(ends[1]);
-  size_t length = 0;
-  ssize_t got = 0;
-  while (length < size - 1 && (got = read(ends[0], output + length, size - 1 - length)) > 0)
-    length += (size_t)got;
-  output[length] = '\0';
-  (void)close(ends[0]);
-  int status = 0;
-  assert_int_equal(waitpid(child, &status, 0), child);
-  return status;
 }
 
 static void load_bad_environment(void) {

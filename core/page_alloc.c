@@ -96,7 +96,7 @@ static void update(uintptr_t start, uintptr_t end) {
   }
 }
 
-bool page_alloc_grow(uintptr_t start, size_t npages) {
+bool page_alloc_cover(uintptr_t start, size_t npages) {
   uintptr_t end = start + (npages << GM_PAGE_SHIFT);
   GM_ASSERT(((start | end) & (CHUNK_SIZE - 1)) == 0 && npages > 0);
   for (size_t i = start >> ROOT_SHIFT; i <= (end - 1) >> ROOT_SHIFT; i++) {
@@ -108,6 +108,11 @@ bool page_alloc_grow(uintptr_t start, size_t npages) {
     root_low = i < root_low ? i : root_low;
     root_high = i + 1 > root_high ? i + 1 : root_high;
   }
+  return true;
+}
+
+void page_alloc_grow(uintptr_t start, size_t npages) {
+  uintptr_t end = start + (npages << GM_PAGE_SHIFT);
   for (uintptr_t at = start; at < end; at += CHUNK_SIZE) {
     struct page_chunk *chunk = chunk_of(at);
     page_bits_set(chunk->scavenged, 0, CHUNK_PAGES);
@@ -118,7 +123,6 @@ bool page_alloc_grow(uintptr_t start, size_t npages) {
   update(start, end);
   if (search_address == 0 || start < search_address)
     search_address = start;
-  return true;
 }
 
 // Walks [start, start+npages) chunk by chunk: the part of it in one chunk.

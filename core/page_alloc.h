@@ -15,9 +15,12 @@
 
 #include "core/heap_arena.h"
 
-// Adds the free, scavenged pages of [start, start + npages), whole chunks of arenas that exist. False when
-// the kernel refuses memory for summaries.
-bool page_alloc_grow(uintptr_t start, size_t npages);
+// Makes room for the summaries of [start, start + npages), whole chunks. False when the kernel refuses memory.
+bool page_alloc_cover(uintptr_t start, size_t npages);
+
+// Adds the free, scavenged pages of [start, start + npages), whole chunks of arenas that exist, which
+// page_alloc_cover made room for.
+void page_alloc_grow(uintptr_t start, size_t npages);
 
 // Takes npages > 0 consecutive pages at the lowest address that fits, or 0. *scavenged gets the number of
 // pages among them that were scavenged; those are Ready afterwards.
@@ -52,6 +55,7 @@ struct page_alloc_counts {
   size_t scavenged; // those of them that are not backed by memory
 };
 
+// The counts now.
 struct page_alloc_counts page_alloc_counts(void);
 
 // Recomputes all summaries and counts from the bitmaps; returns the number of differences and reports each.

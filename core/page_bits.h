@@ -6,6 +6,7 @@
 #include "core/heap_arena.h"
 #include "core/page_summary.h"
 
+// Bits [first, first + count) of a chunk: set them, clear them, ask whether all are clear.
 void page_bits_set(uint64_t bits[CHUNK_WORDS], unsigned first, unsigned count);
 void page_bits_clear(uint64_t bits[CHUNK_WORDS], unsigned first, unsigned count);
 bool page_bits_all_clear(const uint64_t bits[CHUNK_WORDS], unsigned first, unsigned count);

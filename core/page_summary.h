@@ -13,20 +13,24 @@
 
 typedef uint64_t page_summary;
 
+// Free pages at the start, longest run, free pages at the end; and each of them again.
 GM_INLINE page_summary summary_pack(unsigned start, unsigned max, unsigned end) {
   if (max == SUMMARY_MAX)
     return SUMMARY_ALL;
   return (uint64_t)start | (uint64_t)max << SUMMARY_BITS | (uint64_t)end << (2 * SUMMARY_BITS);
 }
 
+// See summary_pack.
 GM_INLINE unsigned summary_start(page_summary sum) {
   return (sum & SUMMARY_ALL) != 0 ? SUMMARY_MAX : (unsigned)sum & SUMMARY_MASK;
 }
 
+// See summary_pack.
 GM_INLINE unsigned summary_max(page_summary sum) {
   return (sum & SUMMARY_ALL) != 0 ? SUMMARY_MAX : (unsigned)(sum >> SUMMARY_BITS) & SUMMARY_MASK;
 }
 
+// See summary_pack.
 GM_INLINE unsigned summary_end(page_summary sum) {
   return (sum & SUMMARY_ALL) != 0 ? SUMMARY_MAX : (unsigned)(sum >> (2 * SUMMARY_BITS)) & SUMMARY_MASK;
 }

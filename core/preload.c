@@ -159,7 +159,7 @@ GM_EXPORT int malloc_info(int options, FILE *stream) {
     return EINVAL;
   char line[STATISTICS_SIZE];
   size_t length = statistics_line(line, sizeof line);
-  bool written = fputs("<malloc version=\"gomalloc-" GM_VERSION "\">\n", stream) >= 0 &&
+  bool written = fputs("<malloc version=\"gomalloc-" HEAPARENA_VERSION "\">\n", stream) >= 0 &&
                  fwrite(line, 1, length, stream) == length && fputs("</malloc>\n", stream) >= 0;
   return written ? 0 : -1;
 }

@@ -7,6 +7,7 @@
 #include "core/page_alloc.h"
 #include "core/page_cache.h"
 #include "core/sys_mem.h"
+#include "core/sys_state.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -146,7 +147,7 @@ void scavenge_wake(void) {
   errno = saved_errno;
 }
 
-// How many pages nobody took: over the goal since the last tick, and all told in one decay time.
+// How many pages nobody took: over the goal since the last tick, and, where pages decay, all told in one decay time.
 static size_t surplus(void) {
   size_t retained = retained_pages();
   size_t goal = retention_goal();
@@ -155,7 +156,8 @@ static size_t surplus(void) {
   size_t unused = SIZE_MAX;
   for (unsigned i = 0; i < TICKS; i++)
     unused = state.lows[i] < unused ? state.lows[i] : unused;
-  release = unused > release ? unused : release;
+  bool decays = gm_option_get(&gm_options.decay_ms) != GM_NO_DECAY; // or that ended after the thread began
+  release = decays && unused > release ? unused : release;
   release = release < retained ? release : retained;
   for (unsigned i = 0; i < TICKS; i++) // the same pages do not go twice
     state.lows[i] -= release < state.lows[i] ? release : state.lows[i];
@@ -195,11 +197,9 @@ static void *scavenger(void *unused) {
     sleep_one_tick();
     mheap_lock();
     release_in_steps(surplus());
-    bool idle = retained_pages() < WORTH_WAKING;
+    // Under the lock: who frees pages after this look finds the thread asleep, and wakes it.
+    atomic_store_explicit(&asleep, retained_pages() < WORTH_WAKING, memory_order_relaxed);
     mheap_unlock();
-    if (!idle)
-      continue;
-    atomic_store_explicit(&asleep, 1, memory_order_relaxed);
     while (atomic_load_explicit(&asleep, memory_order_relaxed) == 1)
       syscall(SYS_futex, &asleep, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
   }
@@ -247,8 +247,11 @@ void scavenge_after_fork(void) {
   state.thread_from = gm_heap.in_use_pages + THREAD_HEAP; // most children run another program soon
   state.released_ms = 0;
   atomic_store_explicit(&asleep, 0, memory_order_relaxed);
-  // The parent's thread may have been giving these back; here they are as they were.
-  if (state.transit_pages > 0)
+  // The parent's thread may have been giving these back; here they are as they were, whatever it had recorded.
+  if (state.transit_pages > 0) {
+    sys_state_change(state.transit, state.transit_pages << GM_PAGE_SHIFT,
+                     SYS_MASK(SYS_READY) | SYS_MASK(SYS_PREPARED), SYS_READY);
     page_alloc_free(state.transit, state.transit_pages);
+  }
   state.transit_pages = 0;
 }

@@ -25,10 +25,12 @@
 
 typedef uint8_t span_class;
 
+// The noscan half comes first, so that a program's blocks have the size class itself as their span class.
 GM_INLINE span_class make_span_class(unsigned size_class, bool noscan) {
   return (span_class)(noscan ? size_class : SIZE_CLASS_COUNT + size_class);
 }
 
+// Its size class, of either half.
 GM_INLINE unsigned span_class_size_class(span_class class) {
   return class < SIZE_CLASS_COUNT ? class : class - SIZE_CLASS_COUNT;
 }

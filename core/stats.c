@@ -167,7 +167,7 @@ GM_EXPORT size_t gm_stats_json(char *buffer, size_t size) {
       {"Errors", errors_count()},
   };
   struct text_buffer text = {buffer, size > 0 ? size - 1 : 0, 0};
-  text_append(&text, "{\"Version\": \"" GM_VERSION "\", \"Layout\": \"");
+  text_append(&text, "{\"Version\": \"" HEAPARENA_VERSION "\", \"Layout\": \"");
   text_append(&text, gm_option_get(&gm_options.layout) == GM_LAYOUT_LINEAR ? "linear" : "sparse");
   text_append(&text, "\", ");
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {

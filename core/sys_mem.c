@@ -4,6 +4,7 @@
 #include "core/sys_state.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -91,10 +92,11 @@ void sys_used(uintptr_t start, size_t size) {
 void sys_unused(uintptr_t start, size_t size) {
   sys_state_change(start, size, SYS_MASK(SYS_READY), SYS_PREPARED);
   int saved_errno = errno;
-  // A locked page (mlockall) refuses MADV_DONTNEED; its content must still read zero, so map afresh.
+  // A locked page (mlockall) refuses MADV_DONTNEED; its content must still read zero, so map afresh. Where that is
+  // refused too, for the limit on locked memory, the pages stay.
   if (madvise((void *)start, size, MADV_DONTNEED) != 0 &&
       map_pages(start, size, PROT_READ | PROT_WRITE, MAP_FIXED) == NULL)
-    gm_fatal("gomalloc: cannot return memory to the system\n");
+    memset((void *)start, 0, size);
   errno = saved_errno;
 }
 

@@ -8,6 +8,7 @@
 #define SYS_MASK(state) (1U << (state))
 
 #ifdef NDEBUG
+// Nobody watches.
 GM_INLINE void sys_state_change(uintptr_t start, size_t size, unsigned from_mask, enum sys_state to) {
   (void)start, (void)size, (void)from_mask, (void)to;
 }

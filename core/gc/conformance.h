@@ -27,6 +27,8 @@ struct gc_test {
   uint64_t left_over; // objects of earlier heaps that a collector with one heap may still hold
 };
 
+// A heap of the collector with this thread attached, for one test; fails the test when there is none. And
+// its end.
 void gc_test_open(struct gc_test *test, const struct gc_collector *collector, struct gc_options options);
 void gc_test_close(struct gc_test *test);
 

@@ -109,6 +109,7 @@ struct gm_gc_slot {
 // The calling thread's slots by kind; of a thread that is not registered: empty ones.
 extern __thread struct gm_gc_slot *gm_gc_slots __attribute__((tls_model("initial-exec")));
 
+// gm_gc_alloc when the thread's slot is used up.
 void *gm_gc_alloc_slow(const gm_gc_type *type);
 
 // A zeroed object of the type. NULL with ENOMEM or EPERM.
@@ -182,6 +183,8 @@ struct gm_gc_stats {
   uint64_t threads;
 };
 
+// The counts so far. Any thread; mutators go on, so counts of one moment may differ by what they do
+// meanwhile.
 void gm_gc_stats_read(struct gm_gc_stats *stats);
 
 // How long the pauses were: counts[i] is the number of those below 1 us * 2^i, and not in an earlier one.

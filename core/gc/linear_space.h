@@ -71,14 +71,17 @@ GM_INLINE gc_header *linear_header(void *reference) {
   return (gc_header *)reference - 1;
 }
 
+// The type that a header names, and the number of elements it says.
 GM_INLINE const struct gc_type *linear_type(const struct gc_heap *heap, gc_header header) {
   return &heap->types[(header >> GC_HEADER_TYPE_SHIFT) & (GC_MOST_TYPES - 1)];
 }
 
+// Elements of an array.
 GM_INLINE size_t linear_count(gc_header header) {
   return header >> GC_HEADER_COUNT_SHIFT;
 }
 
+// The header of an object of `count` elements.
 GM_INLINE gc_header linear_make_header(const struct gc_type *type, size_t count) {
   return (gc_header)count << GC_HEADER_COUNT_SHIFT | (gc_header)type->id << GC_HEADER_TYPE_SHIFT;
 }

@@ -29,6 +29,7 @@ size_t mark_bits_sum(struct mark_bits *marks, size_t from, size_t end, size_t be
 // The first set bit at or above `word` and below `end`; `end` if there is none.
 size_t mark_bits_next(const struct mark_bits *marks, size_t word, size_t end);
 
+// Whether the bit of `word` is set.
 GM_INLINE bool mark_bits_get(const struct mark_bits *marks, size_t word) {
   return (marks->bits[word / 64] >> (word % 64) & 1) != 0;
 }

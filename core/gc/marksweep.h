@@ -59,6 +59,7 @@ extern _Atomic unsigned gc_kind_count;
 // Spans of one object of whole pages, whatever their kind: always on a full list.
 extern struct mcentral gc_large_central;
 
+// The kinds that are there before any type is defined.
 void gc_kinds_init(void);
 
 // Forgets all types.
@@ -100,10 +101,12 @@ struct gc_span {
 
 static_assert(offsetof(struct gc_span, bits) == GM_CACHE_LINE, "what marking reads is one cache line");
 
+// The collector's part of a span, in place of an ordinary span's states; and back.
 GM_INLINE struct gc_span *gc_span_of(struct mspan *span) {
   return (struct gc_span *)(void *)span->states;
 }
 
+// See gc_span_of.
 GM_INLINE struct mspan *gc_mspan_of(struct gc_span *span) {
   return (struct mspan *)(void *)((unsigned char *)span - offsetof(struct mspan, states));
 }
@@ -135,6 +138,7 @@ GM_INLINE uint64_t gc_span_index(const struct gc_span *span, uintptr_t address) 
   return (address - span->start) * span->magic >> 32;
 }
 
+// Bit `index` of a bitmap.
 GM_INLINE bool gc_bit(const uint64_t *bits, uint64_t index) {
   return (bits[index / 64] >> (index % 64) & 1) != 0;
 }
@@ -165,6 +169,7 @@ void gc_span_untake(struct gc_span *span, uint32_t from, uint32_t to);
 // while the caller alone has the span.
 uint32_t gc_span_sweep(struct gc_span *span);
 
+// Set bits in `words` words.
 uint32_t gc_bits_count(const uint64_t *bits, uint32_t words);
 
 // Visits every collected span: in the world's stop, or before gc_finish_sweep's spans can be freed.
@@ -225,6 +230,7 @@ GM_NOINLINE void gc_with_registers(void (*work)(void *argument), void *argument)
 // The first mutator; under the world lock.
 struct gc_mutator *gc_mutators(void);
 
+// The lock over the list of mutators and the world's stop.
 void gc_world_lock(void);
 void gc_world_unlock(void);
 
@@ -262,6 +268,7 @@ void gc_mark_help(void);
 // ---- Roots (marksweep_roots.c)
 
 struct gc_worker;
+// Marks from the registered ranges and visitors, in the world's stop; forgets all of them.
 void gc_roots_mark(struct gc_worker *worker);
 void gc_roots_clear(void);
 // Conservative marking of a range, for roots.
@@ -299,6 +306,7 @@ void gc_runs_show(void);
 // (marksweep_check.c). Returns the number of faults.
 int gc_check_spans(void);
 
+// The monotonic clock.
 uint64_t gc_clock_ns(void);
 
 // ---- Helpers (marksweep_helpers.c)

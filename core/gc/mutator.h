@@ -148,6 +148,7 @@ bool gc_roots_remove(struct gc_heap *heap, void *start);
 struct gc_thread *gc_thread_attach_as(struct gc_heap *heap, bool conservative, char *why, size_t why_size);
 void gc_thread_detach(struct gc_thread *thread);
 
+// Attaches the calling thread as this mutator was compiled: with precise frames or a conservative stack.
 GM_INLINE struct gc_thread *gc_thread_attach(struct gc_heap *heap, char *why, size_t why_size) {
   return gc_thread_attach_as(heap, GC_MUTATOR_CONSERVATIVE, why, why_size);
 }

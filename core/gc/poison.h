@@ -15,6 +15,7 @@
 
 #ifdef GC_ASAN
 #include <sanitizer/asan_interface.h>
+// From now on an access to the range is an error; and is none again.
 GM_INLINE void gc_poison(uintptr_t start, size_t bytes) {
   ASAN_POISON_MEMORY_REGION((void *)start, bytes);
 }
@@ -22,6 +23,7 @@ GM_INLINE void gc_unpoison(uintptr_t start, size_t bytes) {
   ASAN_UNPOISON_MEMORY_REGION((void *)start, bytes);
 }
 #else
+// Nobody watches.
 GM_INLINE void gc_poison(uintptr_t start, size_t bytes) {
   (void)start;
   (void)bytes;

@@ -24,6 +24,7 @@ struct remembered {
 bool remembered_open(struct remembered *set, struct mark_bits *marks, uintptr_t base, size_t heap_bytes);
 void remembered_close(struct remembered *set);
 
+// The field's bit: its distance from the heap's base in words.
 GM_INLINE size_t remembered_word(const struct remembered *set, const void *field) {
   return ((uintptr_t)field - set->base) / sizeof(void *);
 }

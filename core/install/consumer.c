@@ -1,5 +1,5 @@
 // A program that uses an installed gomalloc. Says in its exit status whether malloc is gomalloc's as its
-// argument expects: "replaced" or "kept".
+// first argument expects, "replaced" or "kept"; the second is the version that the package claims.
 #include <gomalloc.h>
 
 #include <stdlib.h>
@@ -12,7 +12,7 @@ static uint64_t mallocs(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 2 || strcmp(gm_version(), GM_VERSION) != 0)
+  if (argc != 3 || strcmp(gm_version(), argv[2]) != 0)
     return 2;
   void *own = gm_malloc(100);
   if (gm_usable_size(own) < 100)

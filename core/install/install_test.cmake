@@ -19,17 +19,20 @@ foreach(file ${libdir}/libgomalloc.so ${libdir}/libgomalloc.a include/gomalloc.h
   endif()
 endforeach()
 
+set(ENV{PKG_CONFIG_PATH} ${prefix}/${libdir}/pkgconfig)
+run(pkg-config --modversion gomalloc)
+string(STRIP "${output}" version)
+
 run(${CMAKE_COMMAND} -S ${source} -B ${scratch}/consumer -D CMAKE_PREFIX_PATH=${prefix} -D CMAKE_C_COMPILER=${compiler})
 run(${CMAKE_COMMAND} --build ${scratch}/consumer)
-run(${scratch}/consumer/consumer_shared replaced)
-run(${scratch}/consumer/consumer_static kept)
+run(${scratch}/consumer/consumer_shared replaced ${version})
+run(${scratch}/consumer/consumer_static kept ${version})
 
-set(ENV{PKG_CONFIG_PATH} ${prefix}/${libdir}/pkgconfig)
 run(pkg-config --cflags --libs gomalloc)
 separate_arguments(flags UNIX_COMMAND "${output}")
 run(${compiler} -fno-builtin-malloc ${source}/consumer.c -o ${scratch}/consumer_pkg_config ${flags}
     -Wl,-rpath,${prefix}/${libdir})
-run(${scratch}/consumer_pkg_config replaced)
+run(${scratch}/consumer_pkg_config replaced ${version})
 run(readelf -d ${scratch}/consumer_pkg_config)
 if(NOT output MATCHES "libgomalloc\\.so\\.0\\]")
   message(FATAL_ERROR "the program does not ask for the soname:\n${output}")

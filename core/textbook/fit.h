@@ -18,6 +18,7 @@ extern const char *const fit_names[4]; // by enum fit: "firstfit" ...
 // The hole that serves `size` bytes, still in the index, or NULL.
 struct block *fit_find(const struct free_list *list, size_t size);
 
+// Puts a hole into the index and takes one out; its size does not change in between.
 void fit_insert(struct free_list *list, struct block *block);
 void fit_remove(struct free_list *list, struct block *block);
 

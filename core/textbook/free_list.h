@@ -58,14 +58,17 @@ struct free_list {
   size_t live_blocks, live_bytes;
 };
 
+// A block's number is its place in units from the region's start: half the size of an address.
 static inline struct block *free_list_block(const struct free_list *list, block_number number) {
   return (struct block *)(list->region.base + number * FREE_LIST_UNIT - sizeof(size_t));
 }
 
+// See free_list_block.
 static inline block_number free_list_number(const struct free_list *list, const struct block *block) {
   return (block_number)(((uintptr_t)block + sizeof(size_t) - list->region.base) / FREE_LIST_UNIT);
 }
 
+// Bytes of the block with its header.
 static inline size_t free_list_size(const struct block *block) {
   return block->header & FREE_LIST_SIZE_MASK;
 }

@@ -62,6 +62,7 @@ size_t textbook_usable_size(struct textbook *book, void *block);
 // Gives free pages back to the system. Returns bytes.
 size_t textbook_purge(struct textbook *book);
 
+// The counts now, and how many blocks were handed out and taken back since the start.
 void textbook_count(struct textbook *book, struct textbook_counts *counts, uint64_t *mallocs,
                     uint64_t *frees);
 
