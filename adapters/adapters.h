@@ -32,4 +32,8 @@ extern const ha_adapter ha_adapter_marksweep;
 extern const ha_adapter ha_adapter_boehm;
 extern const ha_adapter ha_adapter_go;
 
+// For an adapter that serves only some workloads: says `text`, a line, on stderr, once in this process, where
+// `heaparena run` finds why a cell failed. Returns NULL with ENOMEM.
+void *ha_decline(const char *text);
+
 #endif

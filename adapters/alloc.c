@@ -1,5 +1,21 @@
-// alloc.c: the optional operations of a vtable, one by one, for tables and tests.
+// alloc.c: what adapters, tables and tests share: see alloc.h and adapters.h.
 #include "adapters/alloc.h"
+#include "adapters/adapters.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+void *ha_decline(const char *text) {
+  static _Atomic bool said;
+  if (!atomic_exchange(&said, true)) {
+    ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+    (void)ignored;
+  }
+  errno = ENOMEM;
+  return NULL;
+}
 
 size_t ha_alloc_operations(const ha_alloc *alloc, ha_alloc_operation *out, size_t capacity) {
   const ha_alloc_operation all[] = {

@@ -3,25 +3,15 @@
 #include "adapters/collectors.h"
 #include "adapters/adapters.h"
 
-#include <errno.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #define GO_PROGRAM "heaparena-gc-go"
 
-// Said once and on stderr, where `heaparena run` finds why a cell failed.
 static void *serves_nobody(void) {
-  static const char text[] = "a collector serves the gc-... workloads only\n";
-  static _Atomic bool said;
-  if (!atomic_exchange(&said, true)) {
-    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)ignored;
-  }
-  errno = ENOMEM;
-  return NULL;
+  return ha_decline("a collector serves the gc-... workloads only\n");
 }
 
 static void *no_malloc(size_t size) {

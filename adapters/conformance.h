@@ -29,6 +29,7 @@ typedef enum deviation {
 } deviation;
 bool deviates(deviation what);
 
+// Writes a pattern of `tag` over the block; and whether it is still there, to the last byte.
 void fill(void *block, size_t size, unsigned tag);
 bool holds(const void *block, size_t size, unsigned tag);
 

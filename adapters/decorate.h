@@ -10,6 +10,10 @@
 #include <stdalign.h>
 #include <stdatomic.h>
 
+// A vtable for a decorator: the nine operations that allocate and free are those of `operations` where `wrapped` has them;
+// everything else is that of `wrapped`.
+ha_alloc ha_decorated(const ha_alloc *wrapped, const ha_alloc *operations);
+
 // Threads that may be inside a decorator at one time; what further ones do is forwarded but not recorded.
 #define HA_DECORATED_THREADS 4096
 

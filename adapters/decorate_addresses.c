@@ -110,6 +110,18 @@ static void watched_free_aligned_sized(void *block, size_t alignment, size_t siz
   pthread_mutex_unlock(&lock);
 }
 
+static const ha_alloc watched = {
+    .malloc = watched_malloc,
+    .free = watched_free,
+    .calloc = watched_calloc,
+    .realloc = watched_realloc,
+    .aligned_alloc = watched_aligned_alloc,
+    .posix_memalign = watched_posix_memalign,
+    .free_sized = watched_free_sized,
+    .free_aligned_sized = watched_free_aligned_sized,
+    .reallocarray = watched_reallocarray,
+};
+
 const ha_alloc *ha_decorate_addresses(const ha_alloc *wrapped, const ha_address_watcher *told) {
   static ha_alloc vtable;
   static bool registered;
@@ -122,16 +134,7 @@ const ha_alloc *ha_decorate_addresses(const ha_alloc *wrapped, const ha_address_
   }
   inner = wrapped;
   watcher = *told;
-  vtable = *wrapped;
-  vtable.malloc = watched_malloc;
-  vtable.free = watched_free;
-  vtable.calloc = watched_calloc;
-  vtable.realloc = watched_realloc;
-  vtable.aligned_alloc = wrapped->aligned_alloc ? watched_aligned_alloc : NULL;
-  vtable.posix_memalign = wrapped->posix_memalign ? watched_posix_memalign : NULL;
-  vtable.free_sized = wrapped->free_sized ? watched_free_sized : NULL;
-  vtable.free_aligned_sized = wrapped->free_aligned_sized ? watched_free_aligned_sized : NULL;
-  vtable.reallocarray = wrapped->reallocarray ? watched_reallocarray : NULL;
+  vtable = ha_decorated(wrapped, &watched);
   return &vtable;
 }
 

@@ -8,28 +8,10 @@
 static const ha_alloc *inner;
 static bool requests_kept;
 static ha_records records;
-static _Thread_local ha_counts *mine;
-static _Thread_local bool unrecorded; // this thread got no record
+static _Thread_local ha_own_record mine;
 
 static ha_counts *my_counts(void) {
-  if (__builtin_expect(!mine && !unrecorded, 0)) {
-    mine = ha_records_take(&records);
-    unrecorded = !mine;
-  }
-  return mine;
-}
-
-static void thread_ended(void *record) {
-  mine = NULL;
-  ha_records_give(&records, record);
-}
-
-// A forked child must find the lock free.
-static void lock_records(void) {
-  pthread_mutex_lock(&records.lock);
-}
-static void unlock_records(void) {
-  pthread_mutex_unlock(&records.lock);
+  return ha_records_own(&records, &mine);
 }
 
 // Only the owner writes: no locked instruction is needed, readers see one value or the next.
@@ -132,26 +114,27 @@ static void counted_free_aligned_sized(void *block, size_t alignment, size_t siz
   inner->free_aligned_sized(block, alignment, size);
 }
 
+static const ha_alloc counted = {
+    .malloc = counted_malloc,
+    .free = counted_free,
+    .calloc = counted_calloc,
+    .realloc = counted_realloc,
+    .aligned_alloc = counted_aligned_alloc,
+    .posix_memalign = counted_posix_memalign,
+    .free_sized = counted_free_sized,
+    .free_aligned_sized = counted_free_aligned_sized,
+    .reallocarray = counted_reallocarray,
+};
+
 const ha_alloc *ha_decorate_counting(const ha_alloc *wrapped, ha_counts *threads, bool requests) {
   static ha_alloc vtable;
-  if (!wrapped->usable_size ||
-      !ha_records_start(&records, threads, sizeof *threads, thread_ended, lock_records, unlock_records))
+  if (!wrapped->usable_size || !ha_records_start(&records, threads, sizeof *threads, &mine))
     return NULL;
-  mine = NULL;
   inner = wrapped;
   requests_kept = requests;
   if (requests)
     ha_requested_start();
-  vtable = *wrapped;
-  vtable.malloc = counted_malloc;
-  vtable.free = counted_free;
-  vtable.calloc = counted_calloc;
-  vtable.realloc = counted_realloc;
-  vtable.aligned_alloc = wrapped->aligned_alloc ? counted_aligned_alloc : NULL;
-  vtable.posix_memalign = wrapped->posix_memalign ? counted_posix_memalign : NULL;
-  vtable.free_sized = wrapped->free_sized ? counted_free_sized : NULL;
-  vtable.free_aligned_sized = wrapped->free_aligned_sized ? counted_free_aligned_sized : NULL;
-  vtable.reallocarray = wrapped->reallocarray ? counted_reallocarray : NULL;
+  vtable = ha_decorated(wrapped, &counted);
   return &vtable;
 }
 

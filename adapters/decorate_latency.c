@@ -15,28 +15,10 @@
 static const ha_alloc *inner;
 static uint64_t overhead; // ticks
 static ha_records records;
-static _Thread_local ha_latency *mine;
-static _Thread_local bool unrecorded; // this thread got no record
+static _Thread_local ha_own_record mine;
 
 static ha_latency *my_record(void) {
-  if (__builtin_expect(!mine && !unrecorded, 0)) {
-    mine = ha_records_take(&records);
-    unrecorded = !mine;
-  }
-  return mine;
-}
-
-static void thread_ended(void *record) {
-  mine = NULL;
-  ha_records_give(&records, record);
-}
-
-// A forked child must find the lock free.
-static void lock_records(void) {
-  pthread_mutex_lock(&records.lock);
-}
-static void unlock_records(void) {
-  pthread_mutex_unlock(&records.lock);
+  return ha_records_own(&records, &mine);
 }
 
 static inline void note(ha_latency *record, ha_call call, uint64_t begin) {
@@ -133,28 +115,29 @@ static uint64_t measure_overhead(void) {
   return ha_histogram_percentile(&taken.calls[HA_CALL_MALLOC], 0.5);
 }
 
+static const ha_alloc timed = {
+    .malloc = timed_malloc,
+    .free = timed_free,
+    .calloc = timed_calloc,
+    .realloc = timed_realloc,
+    .aligned_alloc = timed_aligned_alloc,
+    .posix_memalign = timed_posix_memalign,
+    .free_sized = timed_free_sized,
+    .free_aligned_sized = timed_free_aligned_sized,
+    .reallocarray = timed_reallocarray,
+};
+
 const ha_alloc *ha_decorate_latency(const ha_alloc *wrapped, ha_latency_clock *clock) {
   static ha_alloc vtable;
   void *memory = mmap(NULL, HA_DECORATED_THREADS * sizeof(ha_latency), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED ||
-      !ha_records_start(&records, memory, sizeof(ha_latency), thread_ended, lock_records, unlock_records))
+  if (memory == MAP_FAILED || !ha_records_start(&records, memory, sizeof(ha_latency), &mine))
     return NULL;
-  mine = NULL;
   clock->ns_per_tick = ha_ticks_calibrate();
   overhead = measure_overhead();
   clock->overhead_ns = (double)overhead * clock->ns_per_tick;
   inner = wrapped;
-  vtable = *wrapped;
-  vtable.malloc = timed_malloc;
-  vtable.free = timed_free;
-  vtable.calloc = timed_calloc;
-  vtable.realloc = timed_realloc;
-  vtable.aligned_alloc = wrapped->aligned_alloc ? timed_aligned_alloc : NULL;
-  vtable.posix_memalign = wrapped->posix_memalign ? timed_posix_memalign : NULL;
-  vtable.free_sized = wrapped->free_sized ? timed_free_sized : NULL;
-  vtable.free_aligned_sized = wrapped->free_aligned_sized ? timed_free_aligned_sized : NULL;
-  vtable.reallocarray = wrapped->reallocarray ? timed_reallocarray : NULL;
+  vtable = ha_decorated(wrapped, &timed);
   return &vtable;
 }
 

@@ -16,16 +16,28 @@ typedef struct ha_records {
   unsigned used; // records that were ever taken
   unsigned free_count;
   uint16_t free[HA_DECORATED_THREADS]; // taken before and given back since
+  struct ha_records *next;             // of all that were started: fork() must find their locks free
 } ha_records;
 
-// Memory at `base` holds HA_DECORATED_THREADS records of `size` bytes. ended(record) is called by a thread
-// that ends and must call ha_records_give(); lock() and unlock() are those of records->lock, for fork(). A
-// second call starts anew. False if the system has no key left.
-bool ha_records_start(ha_records *records, void *base, size_t size, void (*ended)(void *record),
-                      void (*lock)(void), void (*unlock)(void));
+// A thread's own record: thread-local, zero at first.
+typedef struct ha_own_record {
+  ha_records *records;
+  void *record;
+  bool none; // too many threads have one
+} ha_own_record;
 
-// A record for the calling thread; NULL when too many threads have one.
-void *ha_records_take(ha_records *records);
-void ha_records_give(ha_records *records, void *record);
+// Memory at `base` holds HA_DECORATED_THREADS records of `size` bytes. A second call starts anew; the calling
+// thread has no record then, and no other thread may have one. False if the system has no key left.
+bool ha_records_start(ha_records *records, void *base, size_t size, ha_own_record *own);
+
+// Takes a record for the calling thread, whose `own` is empty; own->none when too many threads have one.
+void ha_records_take(ha_records *records, ha_own_record *own);
+
+// The calling thread's record; NULL when too many threads have one.
+static inline void *ha_records_own(ha_records *records, ha_own_record *own) {
+  if (__builtin_expect(!own->record && !own->none, 0))
+    ha_records_take(records, own);
+  return own->record;
+}
 
 #endif

@@ -31,6 +31,7 @@ static inline unsigned ha_histogram_bucket(uint64_t value) {
   return (shift << HA_HISTOGRAM_BITS) + (unsigned)(value >> shift);
 }
 
+// Counts one value.
 static inline void ha_histogram_add(ha_histogram *h, uint64_t value) {
   h->buckets[ha_histogram_bucket(value)]++;
   h->count++;
@@ -41,6 +42,7 @@ static inline void ha_histogram_add(ha_histogram *h, uint64_t value) {
 // The largest value that falls into this bucket.
 uint64_t ha_histogram_upper(unsigned bucket);
 
+// Adds the counts of `from`, for instance of another thread.
 void ha_histogram_merge(ha_histogram *into, const ha_histogram *from);
 
 // The value that a share (0 to 1) of all values do not exceed, at most 1/64 too high and never above the

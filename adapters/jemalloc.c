@@ -37,14 +37,20 @@ static bool jemalloc_stats(ha_alloc_stats *out) {
   return true;
 }
 
+// A request of 0 bytes got the block of one of 1 byte; of 0 sdallocx would make the smallest class, whatever the
+// alignment was, and hand out the block as one of it.
+static size_t sized(size_t size) {
+  return size ? size : 1;
+}
+
 static void jemalloc_free_sized(void *block, size_t size) {
   if (block)
-    je.sdallocx(block, size, 0);
+    je.sdallocx(block, sized(size), 0);
 }
 
 static void jemalloc_free_aligned_sized(void *block, size_t alignment, size_t size) {
   if (block)
-    je.sdallocx(block, size, __builtin_ctzl(alignment)); // MALLOCX_LG_ALIGN
+    je.sdallocx(block, sized(size), __builtin_ctzl(alignment)); // MALLOCX_LG_ALIGN
 }
 
 static bool jemalloc_extend(ha_alloc *out, void *library) {

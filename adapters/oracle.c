@@ -6,9 +6,7 @@
 #include "adapters/adapters.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <string.h>
-#include <unistd.h>
 
 static _Thread_local void *const *next_address;
 
@@ -18,17 +16,9 @@ void *const *ha_oracle_follow(void *const *addresses) {
   return before;
 }
 
-// Said once and on stderr, where `heaparena run` finds why a cell failed.
 static void *no_future(void) {
-  static const char text[] = "oracle knows the lifetimes of recorded programs only: use it with the "
-                             "workloads trace:FILE and model:FILE\n";
-  static _Atomic bool said;
-  if (!atomic_exchange(&said, true)) {
-    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)ignored;
-  }
-  errno = ENOMEM;
-  return NULL;
+  return ha_decline("oracle knows the lifetimes of recorded programs only: use it with the "
+                    "workloads trace:FILE and model:FILE\n");
 }
 
 static void *oracle_malloc(size_t size) {

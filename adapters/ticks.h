@@ -18,6 +18,7 @@ extern bool ha_ticks_are_tsc;
 // clock is clock_gettime). Call once, before any thread reads ticks.
 double ha_ticks_calibrate(void);
 
+// The monotonic clock in ns: ticks where there is no usable counter.
 static inline uint64_t ha_ticks_of_clock(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -37,6 +38,7 @@ static inline uint64_t ha_ticks_begin(void) {
   return ha_ticks_of_clock();
 }
 
+// The ticks behind a timed part: not read before all of it is done, and nothing later begins earlier.
 static inline uint64_t ha_ticks_end(void) {
 #if defined(__x86_64__)
   if (ha_ticks_are_tsc) {

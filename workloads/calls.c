@@ -10,25 +10,18 @@
 // of the size. Where an allocator has no free_sized, free is called instead and the note of the result says
 // so. Idea: calloc zero and aligned of mimalloc-pprof's suite, memalign and sized free of gperftools'
 // malloc_bench.
-#include "workloads/kit.h"
-#include "workloads/sizes.h"
+#include "workloads/replacement.h"
 
 #include <stdio.h>
 #include <string.h>
 
 typedef struct calls {
-  const uint32_t *sizes;
-  uint64_t live;    // slots a thread
-  uint64_t replace; // replacements a thread
+  ha_replacement replacement;
   uint64_t most_align;
   bool forgiving;                               // misaligned blocks are counted, not a failure
   _Atomic uint64_t misaligned;                  // blocks
   void (*free_sized)(void *block, size_t size); // NULL: free instead
-  ha_slot *slots;                               // live * threads
 } calls;
-
-typedef bool take_function(ha_thread *self, ha_slot *slot, uint32_t size, uint64_t number);
-typedef bool drop_function(ha_thread *self, ha_slot *slot);
 
 #define CALLS_PARAMS(most)                                                                                   \
   {"live", "20000", "live blocks per thread", 1, 100000000},                                                 \
@@ -46,44 +39,12 @@ static const ha_param aligned_params[] = {
 
 static bool calls_prepare(ha_run *run) {
   calls *c = ha_map(run, sizeof *c);
-  if (!c)
-    return false;
   run->state = c;
-  uint64_t random = run->seed;
-  c->live = ha_param_number(run, "live");
-  c->replace = ha_scaled(run, "ops");
-  c->sizes = ha_sizes_draw(run, &random);
-  if (!c->sizes)
-    return false;
-  double mean = ha_sizes_mean(c->sizes);
-  double live = (double)c->live * run->threads * (mean + sizeof(ha_slot));
-  if (!ha_fits(run, live, live + (double)c->replace * run->threads * mean))
-    return false;
-  c->slots = ha_map(run, c->live * run->threads * sizeof(ha_slot));
-  return c->slots != NULL;
-}
-
-// The body of all three; inlined into each, so that the calls are direct.
-static inline void replace_at_random(ha_run *run, unsigned thread, ha_tally *tally, take_function *take,
-                                     drop_function *drop) {
-  const calls *c = run->state;
-  ha_slot *slots = c->slots + c->live * thread;
-  ha_thread self = ha_thread_begin(run, thread);
-  bool good = true;
-  for (uint64_t i = 0; good && i < c->live; i++)
-    good =
-        take(&self, &slots[i], c->sizes[(i + (uint64_t)thread * 7919) % HA_SIZES], i * 0x9e3779b97f4a7c15u);
-  for (uint64_t i = 0; good && i < c->replace; i++) {
-    uint64_t number = ha_random(&self.random);
-    ha_slot *s = &slots[(uint64_t)(((unsigned __int128)number * c->live) >> 64)];
-    good = drop(&self, s) && take(&self, s, c->sizes[number % HA_SIZES], number);
-  }
-  ha_thread_end(&self, tally);
+  return c && ha_replacement_prepare(run, &c->replacement);
 }
 
 static bool calls_finish(ha_run *run) {
-  calls *c = run->state;
-  return ha_slots_clear(run, c->slots, c->live * run->threads);
+  return ha_replacement_clear(run, &((calls *)run->state)->replacement);
 }
 
 static bool is_zero(const unsigned char *block, uint32_t size, bool whole) {
@@ -112,7 +73,8 @@ static bool drop_dirty(ha_thread *self, ha_slot *slot) {
 }
 
 static void calloc_body(ha_run *run, unsigned thread, ha_tally *tally) {
-  replace_at_random(run, thread, tally, take_zeroed, drop_dirty);
+  const calls *c = run->state;
+  ha_replace_at_random(&c->replacement, run, thread, tally, take_zeroed, drop_dirty);
 }
 
 static bool aligned_prepare(ha_run *run) {
@@ -148,7 +110,8 @@ static bool take_aligned(ha_thread *self, ha_slot *slot, uint32_t size, uint64_t
 }
 
 static void aligned_body(ha_run *run, unsigned thread, ha_tally *tally) {
-  replace_at_random(run, thread, tally, take_aligned, ha_slot_drop);
+  const calls *c = run->state;
+  ha_replace_at_random(&c->replacement, run, thread, tally, take_aligned, ha_slot_drop);
 }
 
 static bool aligned_finish(ha_run *run) {
@@ -180,7 +143,8 @@ static bool drop_sized(ha_thread *self, ha_slot *slot) {
 }
 
 static void sizedfree_body(ha_run *run, unsigned thread, ha_tally *tally) {
-  replace_at_random(run, thread, tally, ha_slot_take, drop_sized);
+  const calls *c = run->state;
+  ha_replace_at_random(&c->replacement, run, thread, tally, ha_slot_take, drop_sized);
 }
 
 const ha_workload ha_workload_calloc = {

@@ -5,15 +5,7 @@
 // that creeps in over time. A good allocator serves both calls from a thread's own cache and keeps RSS near
 // the live bytes. Idea: ITHare's alloc-test (2018) and glibc's benchtests; sizes by default as in server
 // fleets (see sizes.h).
-#include "workloads/kit.h"
-#include "workloads/sizes.h"
-
-typedef struct churn {
-  const uint32_t *sizes;
-  uint64_t live;    // slots a thread
-  uint64_t replace; // replacements a thread
-  ha_slot *slots;   // live * threads
-} churn;
+#include "workloads/replacement.h"
 
 #define CHURN_PARAMS(law, least, most)                                                                       \
   {                                                                                                          \
@@ -28,42 +20,16 @@ static const ha_param pareto_params[] = CHURN_PARAMS("pareto", "16", "32768");
 static const ha_param measured_params[] = CHURN_PARAMS("measured", "1", "65536");
 
 static bool churn_prepare(ha_run *run) {
-  churn *c = ha_map(run, sizeof *c);
-  if (!c)
-    return false;
-  run->state = c;
-  uint64_t random = run->seed;
-  c->live = ha_param_number(run, "live");
-  c->replace = ha_scaled(run, "ops");
-  c->sizes = ha_sizes_draw(run, &random);
-  if (!c->sizes)
-    return false;
-  double mean = ha_sizes_mean(c->sizes);
-  double live = (double)c->live * run->threads, replaced = (double)c->replace * run->threads;
-  if (!ha_fits(run, live * (mean + sizeof(ha_slot)), live * (mean + sizeof(ha_slot)) + replaced * mean))
-    return false;
-  c->slots = ha_map(run, c->live * run->threads * sizeof(ha_slot));
-  return c->slots != NULL;
+  run->state = ha_map(run, sizeof(ha_replacement));
+  return run->state && ha_replacement_prepare(run, run->state);
 }
 
 static void churn_body(ha_run *run, unsigned thread, ha_tally *tally) {
-  const churn *c = run->state;
-  ha_slot *slots = c->slots + c->live * thread;
-  ha_thread self = ha_thread_begin(run, thread);
-  bool good = true;
-  for (uint64_t i = 0; good && i < c->live; i++)
-    good = ha_slot_take(&self, &slots[i], c->sizes[(i + (uint64_t)thread * 7919) % HA_SIZES], i);
-  for (uint64_t i = 0; good && i < c->replace; i++) {
-    uint64_t number = ha_random(&self.random);
-    ha_slot *s = &slots[(uint64_t)(((unsigned __int128)number * c->live) >> 64)];
-    good = ha_slot_drop(&self, s) && ha_slot_take(&self, s, c->sizes[number % HA_SIZES], number);
-  }
-  ha_thread_end(&self, tally);
+  ha_replace_at_random(run->state, run, thread, tally, ha_slot_take, ha_slot_drop);
 }
 
 static bool churn_finish(ha_run *run) {
-  churn *c = run->state;
-  return ha_slots_clear(run, c->slots, c->live * run->threads);
+  return ha_replacement_clear(run, run->state);
 }
 
 #define EXPLAIN                                                                                              \

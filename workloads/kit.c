@@ -63,15 +63,19 @@ bool ha_fits(ha_run *run, double live, double total) {
       run->workload->name, need / (double)HA_MIB, run->alloc->name, memory / (double)HA_MIB);
 }
 
-uint64_t ha_resident_bytes(void) {
-  char text[128];
-  int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-  ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+bool ha_read_text(const char *path, char *text, size_t size) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd >= 0 ? read(fd, text, size - 1) : -1;
   if (fd >= 0)
     close(fd);
-  if (n <= 0)
+  text[n > 0 ? n : 0] = '\0';
+  return n > 0;
+}
+
+uint64_t ha_resident_bytes(void) {
+  char text[128];
+  if (!ha_read_text("/proc/self/statm", text, sizeof text))
     return 0;
-  text[n] = '\0';
   const char *second = strchr(text, ' '); // total, resident, shared ... in pages
   return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }

@@ -32,6 +32,7 @@ typedef struct ha_thread {
   uint64_t random; // a sequence of this thread's own, from the run's seed
 } ha_thread;
 
+// One thread's part of a run; `thread` is its number.
 static inline ha_thread ha_thread_begin(ha_run *run, unsigned thread) {
   return (ha_thread){.run = run,
                      .alloc = run->alloc,
@@ -39,6 +40,7 @@ static inline ha_thread ha_thread_begin(ha_run *run, unsigned thread) {
                      .random = run->seed + 1000003u * ((uint64_t)thread + 1)};
 }
 
+// Passes on what it counted.
 static inline void ha_thread_end(ha_thread *self, ha_tally *tally) {
   ha_live_flush(&self->live);
   *tally = self->tally;
@@ -71,6 +73,7 @@ static inline bool ha_slot_adopt(ha_thread *self, ha_slot *slot, void *block, ui
   return true;
 }
 
+// The same with a block from malloc.
 static inline bool ha_slot_take(ha_thread *self, ha_slot *slot, uint32_t size, uint64_t tag) {
   return ha_slot_adopt(self, slot, self->alloc->malloc(size), size, tag);
 }
@@ -93,6 +96,7 @@ static inline bool ha_slot_leave(ha_thread *self, ha_slot *slot, void **block) {
   return true;
 }
 
+// The same, and frees the block.
 static inline bool ha_slot_drop(ha_thread *self, ha_slot *slot) {
   void *block;
   if (!ha_slot_leave(self, slot, &block))
@@ -120,6 +124,10 @@ bool ha_choose(ha_run *run, const char *key, const char *const *names, unsigned 
 // Whether the machine's memory can hold `live` bytes, or `total` bytes, all that are ever allocated, where
 // the allocator never frees. False after ha_fail() with the figures. Both count what the program touches.
 bool ha_fits(ha_run *run, double live, double total);
+
+// The start of a small file as text, cut to `size` with the closing NUL; false if it cannot be read. Without stdio, whose
+// buffer is the heap's.
+bool ha_read_text(const char *path, char *text, size_t size);
 
 // Resident bytes of this process now; 0 if the system does not say. Uses no heap.
 uint64_t ha_resident_bytes(void);

@@ -106,46 +106,40 @@ static size_t count_arguments(va_list list) {
   return count;
 }
 
-// Fills arguments[0 .. count], the last one NULL, and leaves *list behind it.
-static void gather(char **arguments, size_t count, const char *first, va_list *list) {
+// `run`: what gets the gathered arguments; NULL is execve, whose environment follows them.
+static int run_list(int (*run)(const char *, char *const *), const char *file, const char *first,
+                    va_list list) {
+  va_list again;
+  va_copy(again, list);
+  size_t count = count_arguments(again);
+  va_end(again);
+  char *arguments[count + 1];
   memcpy(&arguments[0], &first, sizeof first); // execv's arguments are not const, execl's are
-  for (size_t i = 1; i <= count; i++)
-    arguments[i] = va_arg(*list, char *);
+  for (size_t i = 1; i <= count; i++)          // the last one is NULL
+    arguments[i] = va_arg(list, char *);
+  return run != NULL ? run(file, arguments) : execve(file, arguments, va_arg(list, char *const *));
 }
 
 EXPORT int execl(const char *path, const char *arg, ...) {
   va_list list;
   va_start(list, arg);
-  size_t count = count_arguments(list);
+  int failed = run_list(execv, path, arg, list);
   va_end(list);
-  char *arguments[count + 1];
-  va_start(list, arg);
-  gather(arguments, count, arg, &list);
-  va_end(list);
-  return execv(path, arguments);
+  return failed;
 }
 
 EXPORT int execlp(const char *file, const char *arg, ...) {
   va_list list;
   va_start(list, arg);
-  size_t count = count_arguments(list);
+  int failed = run_list(execvp, file, arg, list);
   va_end(list);
-  char *arguments[count + 1];
-  va_start(list, arg);
-  gather(arguments, count, arg, &list);
-  va_end(list);
-  return execvp(file, arguments);
+  return failed;
 }
 
 EXPORT int execle(const char *path, const char *arg, ...) {
   va_list list;
   va_start(list, arg);
-  size_t count = count_arguments(list);
+  int failed = run_list(NULL, path, arg, list);
   va_end(list);
-  char *arguments[count + 1];
-  va_start(list, arg);
-  gather(arguments, count, arg, &list);
-  char *const *environment = va_arg(list, char *const *);
-  va_end(list);
-  return execve(path, arguments, environment);
+  return failed;
 }

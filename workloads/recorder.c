@@ -10,6 +10,7 @@
 // program's private allocator; C++ operators that an allocator library defines itself. A signal handler that
 // allocates (which POSIX forbids) is recorded, unless it interrupts the writing of a record: then its event is
 // counted as lost.
+#include "workloads/early.h"
 #include "workloads/trace_record.h"
 
 #include <dlfcn.h>
@@ -53,24 +54,7 @@ static next_functions next;
 static enum { UNRESOLVED, RESOLVING, RESOLVED } state;
 static pthread_key_t end_key;
 
-// ---- Before the next malloc is known ----
-// dlsym may allocate while it looks for malloc: it is served from here. Such blocks are never given back.
-
-static _Alignas(16) unsigned char early[16384];
-static size_t early_used;
-
-static void *early_alloc(size_t size) {
-  size_t bytes = (size + 15) & ~(size_t)15;
-  if (bytes < size || bytes > sizeof early - early_used)
-    return NULL;
-  void *block = early + early_used;
-  early_used += bytes;
-  return block;
-}
-
-static bool is_early(const void *block) {
-  return (uintptr_t)block - (uintptr_t)early < sizeof early;
-}
+static early_arena early; // until the next malloc is known
 
 static void thread_ends(void *rounds);
 
@@ -144,7 +128,7 @@ static unsigned log2_ceiling(size_t alignment) {
 
 EXPORT void *malloc(size_t size) {
   if (!ready())
-    return early_alloc(size);
+    return early_alloc(&early, size);
   void *block = next.malloc(size);
   record_event(HA_RAW_MALLOC, block, 0, size);
   return block;
@@ -155,14 +139,14 @@ EXPORT void *calloc(size_t nmemb, size_t size) {
   if (__builtin_mul_overflow(nmemb, size, &product))
     product = SIZE_MAX; // the next calloc fails
   if (!ready())
-    return early_alloc(product); // fresh: zero
+    return early_alloc(&early, product); // fresh: zero
   void *block = next.calloc(nmemb, size);
   record_event(HA_RAW_CALLOC, block, 0, product);
   return block;
 }
 
 EXPORT void free(void *ptr) {
-  if (ptr == NULL || is_early(ptr) || !ready())
+  if (ptr == NULL || early_has(&early, ptr) || !ready())
     return;
   record_event(HA_RAW_FREE, ptr, 0, 0);
   next.free(ptr);
@@ -170,7 +154,7 @@ EXPORT void free(void *ptr) {
 
 static void *leave_early(const void *block, size_t size) {
   void *moved = malloc(size);
-  size_t most = sizeof early - (size_t)((const unsigned char *)block - early);
+  size_t most = early_room(&early, block);
   if (moved != NULL)
     memcpy(moved, block, size < most ? size : most);
   return moved;
@@ -179,7 +163,7 @@ static void *leave_early(const void *block, size_t size) {
 EXPORT void *realloc(void *ptr, size_t size) {
   if (ptr == NULL)
     return malloc(size);
-  if (is_early(ptr) || !ready())
+  if (early_has(&early, ptr) || !ready())
     return leave_early(ptr, size);
   // The old ptr may be another thread's before we return, the new one was perhaps another's a moment ago.
   record_event(HA_RAW_REALLOC_BEGIN, ptr, 0, 0);
@@ -244,7 +228,7 @@ EXPORT void *pvalloc(size_t size) {
 
 EXPORT void free_sized(void *block, size_t size);
 EXPORT void free_sized(void *block, size_t size) {
-  if (block == NULL || is_early(block) || !ready())
+  if (block == NULL || early_has(&early, block) || !ready())
     return;
   record_event(HA_RAW_FREE_SIZED, block, 0, size);
   if (next.free_sized != NULL)
@@ -255,7 +239,7 @@ EXPORT void free_sized(void *block, size_t size) {
 
 EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size);
 EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size) {
-  if (block == NULL || is_early(block) || !ready())
+  if (block == NULL || early_has(&early, block) || !ready())
     return;
   record_event(HA_RAW_FREE_SIZED, block, log2_ceiling(alignment), size);
   if (next.free_aligned_sized != NULL)

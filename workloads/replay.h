@@ -37,6 +37,7 @@ enum {
   STEP_EXTRA_MAX = (1 << 18) - 1,
 };
 
+// What `meta` packs: the kind, the alignment, the turn.
 static inline unsigned step_kind(const replay_step *step) {
   return step->meta & STEP_KIND;
 }
@@ -164,6 +165,7 @@ int replay_source_next(replay_source *source, ha_op *op);                      /
 bool replay_source_fail(const replay_source *source);      // after -1: says why by ha_fail(), returns false
 size_t replay_source_threads(const replay_source *source); // known so far
 const ha_trace_totals *replay_source_totals(const replay_source *source); // at the end
+// Closes the trace or ends the model; the source is empty then.
 void replay_source_close(replay_source *source);
 
 // Goes through the operations twice (what crosses threads must be known before slots are given) and fills

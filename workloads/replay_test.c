@@ -1,5 +1,6 @@
 // replay_test.c: the workload `trace` over vtables that count, fail, or lack operations.
 #include "adapters/adapters.h"
+#include "workloads/races_seen.h"
 #include "workloads/replay.h"
 #include "workloads/trace_test_support.h"
 
@@ -17,17 +18,6 @@
 
 extern const ha_workload ha_workload_trace, ha_workload_model;
 static const ha_workload *workload = &ha_workload_trace;
-
-#if defined(__SANITIZE_THREAD__)
-#define RACES_ARE_SEEN true
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define RACES_ARE_SEEN true
-#endif
-#endif
-#ifndef RACES_ARE_SEEN
-#define RACES_ARE_SEEN false
-#endif
 
 // ---- An allocator that counts ----
 

@@ -28,6 +28,7 @@ bool ha_rings_make(ha_run *run, ha_rings *rings, uint64_t count, uint64_t batch,
 // Frees the blocks that a failure left in the rings; the threads have ended. As ha_slots_clear().
 bool ha_rings_clear(ha_run *run, ha_rings *rings);
 
+// Lets all who wait go on, with NULL: for a thread that failed.
 void ha_rings_stop(ha_rings *rings);
 
 // The writer waits for room and gets a batch to fill; NULL if the rings were stopped. ha_ring_send() hands it

@@ -1,6 +1,7 @@
 // runner.c: see runner.h. The clock runs from the moment all threads are ready to the moment the last has
 // finished.
 #include "workloads/runner.h"
+#include "workloads/kit.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -33,16 +34,11 @@ static double of_timeval(const struct timeval *t) {
   return (double)t->tv_sec + 1e-6 * (double)t->tv_usec;
 }
 
-// One "Vm...: N kB" line of /proc/self/status, in bytes. Read without stdio, whose buffer is the heap's.
+// One "Vm...: N kB" line of /proc/self/status, in bytes.
 static uint64_t status_bytes(const char *key) {
   char text[8192];
-  int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-  ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-  if (fd >= 0)
-    close(fd);
-  if (n <= 0)
+  if (!ha_read_text("/proc/self/status", text, sizeof text))
     return 0;
-  text[n] = '\0';
   const char *line = strstr(text, key);
   return line ? strtoull(line + strlen(key), NULL, 10) * 1024 : 0;
 }

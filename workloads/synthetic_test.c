@@ -3,6 +3,7 @@
 // point.
 #include "adapters/registry.h"
 #include "workloads/catalog.h"
+#include "workloads/races_seen.h"
 #include "workloads/runner.h"
 
 #include <pthread.h>
@@ -143,19 +144,6 @@ static ha_run fresh_run(const char *spec, const ha_alloc *alloc, unsigned thread
     fail_msg("%s", run.why);
   return run;
 }
-
-// ThreadSanitizer sees the races that the null allocator's single block is made of; nothing is to be learnt
-// from them.
-#if defined(__SANITIZE_THREAD__)
-#define RACES_ARE_SEEN true
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define RACES_ARE_SEEN true
-#endif
-#endif
-#ifndef RACES_ARE_SEEN
-#define RACES_ARE_SEEN false
-#endif
 
 // Runs `check` in a process of its own, which no endless wait outlives and whose tables
 // go with it.

@@ -19,6 +19,7 @@ target_link_libraries(heaparena_model PUBLIC heaparena_options heaparena_trace P
 add_library(heaparena_replay STATIC
   ${trace_dir}/replay.c
   ${trace_dir}/replay_compile.c
+  ${trace_dir}/replay_survey.c
   ${trace_dir}/replay_lanes.c
   ${trace_dir}/replay_oracle.c
   ${trace_dir}/replay_pace.c

@@ -125,6 +125,7 @@ ha_trace_reader *ha_trace_open(const char *path, char *why, size_t why_size);
 // malloc is under test.
 int ha_trace_next(ha_trace_reader *reader, ha_op *op);
 
+// Why ha_trace_next() returned -1: one line, owned by the reader.
 const char *ha_trace_error(const ha_trace_reader *reader);
 // Totals: valid after ha_trace_next returned 0.
 const ha_trace_totals *ha_trace_get_totals(const ha_trace_reader *reader);

@@ -7,6 +7,7 @@
 
 #define HA_BUCKETS 256
 
+// The bucket of a value, below HA_BUCKETS.
 static inline unsigned ha_bucket(uint64_t value) {
   if (value < 4)
     return (unsigned)value;

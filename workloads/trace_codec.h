@@ -10,6 +10,7 @@
 
 #define HA_VARINT_MAX ((size_t)10) // bytes of the longest varint (LEB128, unsigned)
 
+// CRC-32C (Castagnoli) of the bytes.
 uint32_t ha_crc32c(const void *bytes, size_t count);
 
 // Little-endian integers at any address.
@@ -68,14 +69,17 @@ typedef struct ha_block_header {
   uint32_t type, packed_bytes, plain_bytes, operations, payload_crc;
 } ha_block_header;
 
+// Writes the file's first bytes.
 void ha_encode_header(uint8_t out[HA_HEADER_BYTES], uint32_t flags, uint64_t clock_start_ns);
 // NULL, or what is wrong with the header and what to do about it.
 const char *ha_decode_header(const uint8_t in[HA_HEADER_BYTES], uint32_t *flags, uint64_t *clock_start_ns);
 
+// Writes what stands before a block.
 void ha_encode_block_header(uint8_t out[HA_BLOCK_HEADER_BYTES], const ha_block_header *header);
 // NULL, or what is wrong with it; checks the sizes against the limits above.
 const char *ha_decode_block_header(const uint8_t in[HA_BLOCK_HEADER_BYTES], ha_block_header *header);
 
+// One entry of the thread table, written and read.
 void ha_encode_thread(uint8_t out[HA_THREAD_BYTES], const ha_trace_thread *thread);
 void ha_decode_thread(const uint8_t in[HA_THREAD_BYTES], ha_trace_thread *thread);
 
@@ -110,6 +114,7 @@ enum {
 #define HA_OP_PLAIN_MAX    (2 * HA_VARINT_MAX + 1 + HA_VARINT_MAX + HA_VARINT_MAX + 1 + HA_VARINT_MAX)
 #define HA_BLOCK_PLAIN_MAX ((size_t)HA_TRACE_BLOCK_OPS * HA_OP_PLAIN_MAX + (2 + HA_COLUMNS) * HA_VARINT_MAX)
 
+// What an operation's kind says of its fields.
 static inline bool ha_kind_allocates(unsigned kind) {
   return kind == HA_OP_MALLOC || kind == HA_OP_CALLOC || kind == HA_OP_ALIGNED_ALLOC ||
          kind == HA_OP_POSIX_MEMALIGN;

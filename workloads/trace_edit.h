@@ -13,6 +13,7 @@ typedef struct ha_trace_window {
   uint64_t from, to;
 } ha_trace_window;
 
+// Writes the part of `input` that lies in the window; *totals are those of the part.
 bool ha_trace_cut(const char *input, const char *output, const ha_trace_window *window,
                   ha_trace_totals *totals, char *why, size_t why_size);
 
@@ -30,6 +31,7 @@ typedef enum ha_trace_rounding { HA_ROUND_NOT, HA_ROUND_CLASS, HA_ROUND_POW2 } h
 bool ha_trace_anonymize(const char *input, const char *output, ha_trace_rounding sizes, uint64_t time_step_ns,
                         ha_trace_totals *totals, char *why, size_t why_size);
 
+// One size as ha_trace_anonymize rounds it.
 uint64_t ha_trace_round_size(uint64_t size, ha_trace_rounding rounding);
 
 #endif

@@ -1,5 +1,6 @@
 // trace_info.c: gathers and prints what a trace holds (heaparena-trace info).
 #include "workloads/trace_info.h"
+#include "workloads/trace_json.h"
 #include "workloads/trace_map.h"
 
 #include <jansson.h>
@@ -144,10 +145,7 @@ void ha_trace_info_print(const char *path, const ha_trace_info *info) {
   printf("%s: %s%s\n%s\n", path,
          totals->flags & HA_TRACE_INCOMPLETE ? "INCOMPLETE recording" : "complete recording",
          totals->flags & HA_TRACE_ADJUSTED ? ", adjusted" : "", info->meta);
-  const struct {
-    const char *name;
-    uint64_t value;
-  } rows[] = {
+  const ha_figure rows[] = {
       {"operations", totals->operations},
       {"objects", totals->objects},
       {"threads", totals->threads},
@@ -174,16 +172,13 @@ void ha_trace_info_print(const char *path, const ha_trace_info *info) {
 
 // ---- For programs ----
 
-static json_t *number(uint64_t value) {
-  return json_integer((json_int_t)value);
-}
-
 static json_t *histogram(const uint64_t buckets[HA_INFO_BUCKETS]) {
   json_t *list = json_array();
   for (unsigned i = 0; i < HA_INFO_BUCKETS; i++)
     if (buckets[i] != 0)
-      json_array_append_new(list, json_pack("{s:o,s:o}", "from", number(i == 0 ? 0 : (uint64_t)1 << (i - 1)),
-                                            "count", number(buckets[i])));
+      json_array_append_new(list,
+                            json_pack("{s:o,s:o}", "from", ha_json_count(i == 0 ? 0 : (uint64_t)1 << (i - 1)),
+                                      "count", ha_json_count(buckets[i])));
   return list;
 }
 
@@ -224,18 +219,16 @@ static json_t *thread_list(const ha_trace_info *info) {
   for (size_t i = 0; i < info->thread_count; i++) {
     const ha_trace_thread *thread = &info->threads[i];
     json_t *name = json_string(thread->name);
-    json_array_append_new(list, json_pack("{s:o,s:o,s:o,s:o}", "thread", number(thread->thread), "parent",
-                                          number(thread->parent), "process", number(thread->process), "name",
-                                          name == NULL ? json_string("?") : name));
+    json_array_append_new(list,
+                          json_pack("{s:o,s:o,s:o,s:o}", "thread", ha_json_count(thread->thread), "parent",
+                                    ha_json_count(thread->parent), "process", ha_json_count(thread->process),
+                                    "name", name == NULL ? json_string("?") : name));
   }
   return list;
 }
 
 static void add_totals(json_t *object, const ha_trace_totals *totals) {
-  const struct {
-    const char *name;
-    uint64_t value;
-  } rows[] = {
+  const ha_figure rows[] = {
       {"operations", totals->operations},
       {"objects", totals->objects},
       {"threads", totals->threads},
@@ -248,13 +241,12 @@ static void add_totals(json_t *object, const ha_trace_totals *totals) {
       {"duration_ns", totals->duration_ns},
       {"curve_step", totals->curve_step},
   };
-  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-    json_object_set_new(object, rows[i].name, number(rows[i].value));
+  ha_json_figures(object, rows, sizeof rows / sizeof *rows);
   json_t *kinds = json_object(), *curve = json_array();
   for (unsigned i = 0; i < HA_OP_KINDS; i++)
-    json_object_set_new(kinds, ha_op_kind_name(i), number(totals->by_kind[i]));
+    json_object_set_new(kinds, ha_op_kind_name(i), ha_json_count(totals->by_kind[i]));
   for (unsigned i = 0; i < totals->curve_points; i++)
-    json_array_append_new(curve, number(totals->curve[i]));
+    json_array_append_new(curve, ha_json_count(totals->curve[i]));
   json_object_set_new(object, "by_kind", kinds);
   json_object_set_new(object, "curve", curve);
   char checksum[24]; // text: JSON's numbers do not hold 64 bits everywhere
@@ -268,9 +260,9 @@ bool ha_trace_info_print_json(const char *path, const ha_trace_info *info) {
   json_t *object = json_object();
   json_object_set_new(object, "file", json_string(path));
   add_totals(object, &info->totals);
-  json_object_set_new(object, "objects_never_freed", number(info->never_freed));
-  json_object_set_new(object, "clock_start_ns", number(info->clock_start_ns));
-  json_object_set_new(object, "bytes", number(info->bytes));
+  json_object_set_new(object, "objects_never_freed", ha_json_count(info->never_freed));
+  json_object_set_new(object, "clock_start_ns", ha_json_count(info->clock_start_ns));
+  json_object_set_new(object, "bytes", ha_json_count(info->bytes));
   if (info->totals.operations != 0)
     json_object_set_new(object, "bytes_per_operation",
                         json_real((double)info->bytes / (double)info->totals.operations));

@@ -36,6 +36,7 @@ void ha_trace_map_remove(ha_trace_map *map, ha_trace_entry *entry);
 // The first entry at or after position *at, moving *at behind it; NULL at the end. Start with *at = 0.
 ha_trace_entry *ha_trace_map_walk(const ha_trace_map *map, uint64_t *at);
 
+// Returns its memory; the map is empty and may be used again.
 void ha_trace_map_clear(ha_trace_map *map);
 
 // Zeroed memory from mmap, NULL when short; and its return.

@@ -114,6 +114,7 @@ static inline uint64_t ha_raw_word(unsigned kind, uint64_t address, uint64_t siz
   return small << HA_WORD_SMALL_SHIFT | address << HA_WORD_KIND_BITS | kind;
 }
 
+// A word that says the time of the records after it.
 static inline uint64_t ha_raw_time(uint64_t stamp) {
   return stamp << HA_WORD_KIND_BITS | HA_RAW_TIME;
 }

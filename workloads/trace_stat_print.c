@@ -1,4 +1,5 @@
 // trace_stat_print.c: prints the figures of trace_stat.c.
+#include "workloads/trace_json.h"
 #include "workloads/trace_stat.h"
 
 #include <inttypes.h>
@@ -98,23 +99,19 @@ bool ha_trace_stat_print(const char *path, const ha_trace_stat *stat) {
 
 // ---- For programs ----
 
-static json_t *number(uint64_t value) {
-  return json_integer((json_int_t)value);
-}
-
 static json_t *law_json(const ha_stat_law *law) {
   json_t *object = json_object(), *buckets = json_array();
-  json_object_set_new(object, "count", number(law->count));
-  json_object_set_new(object, "least", number(law->least));
-  json_object_set_new(object, "most", number(law->most));
+  json_object_set_new(object, "count", ha_json_count(law->count));
+  json_object_set_new(object, "least", ha_json_count(law->least));
+  json_object_set_new(object, "most", ha_json_count(law->most));
   json_object_set_new(object, "mean", json_real(mean(law)));
   for (size_t q = 0; q < sizeof quantiles / sizeof *quantiles; q++)
     json_object_set_new(object, quantiles[q].name, json_real(ha_stat_quantile(law, quantiles[q].share)));
   for (unsigned i = 0; i < HA_BUCKETS; i++) {
     uint64_t from = (uint64_t)ha_bucket_start(i);
     if (law->buckets[i] != 0)
-      json_array_append_new(buckets,
-                            json_pack("{s:o,s:o}", "from", number(from), "count", number(law->buckets[i])));
+      json_array_append_new(buckets, json_pack("{s:o,s:o}", "from", ha_json_count(from), "count",
+                                               ha_json_count(law->buckets[i])));
   }
   json_object_set_new(object, "buckets", buckets);
   return object;
@@ -122,10 +119,7 @@ static json_t *law_json(const ha_stat_law *law) {
 
 static json_t *thread_json(const ha_trace_stat *stat, size_t index) {
   const ha_stat_thread *one = &stat->threads[index];
-  const struct {
-    const char *name;
-    uint64_t value;
-  } rows[] = {
+  const ha_figure rows[] = {
       {"thread", index},
       {"process", stat->names[index].process},
       {"parent", stat->names[index].parent},
@@ -140,8 +134,7 @@ static json_t *thread_json(const ha_trace_stat *stat, size_t index) {
       {"last_ns", one->last_ns},
   };
   json_t *object = json_object(), *name = json_string(stat->names[index].name);
-  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-    json_object_set_new(object, rows[i].name, number(rows[i].value));
+  ha_json_figures(object, rows, sizeof rows / sizeof *rows);
   json_object_set_new(object, "name", name == NULL ? json_string("?") : name); // not UTF-8
   return object;
 }
@@ -149,17 +142,15 @@ static json_t *thread_json(const ha_trace_stat *stat, size_t index) {
 static json_t *curve_json(const ha_trace_totals *totals) {
   json_t *list = json_array();
   for (unsigned i = 0; i < totals->curve_points; i++)
-    json_array_append_new(list, json_pack("{s:o,s:o}", "operation", number((i + 1) * totals->curve_step),
-                                          "live_bytes", number(totals->curve[i])));
+    json_array_append_new(list,
+                          json_pack("{s:o,s:o}", "operation", ha_json_count((i + 1) * totals->curve_step),
+                                    "live_bytes", ha_json_count(totals->curve[i])));
   return list;
 }
 
 bool ha_trace_stat_print_json(const char *path, const ha_trace_stat *stat) {
   const ha_trace_totals *totals = &stat->totals;
-  const struct {
-    const char *name;
-    uint64_t value;
-  } rows[] = {
+  const ha_figure rows[] = {
       {"operations", totals->operations},
       {"objects", totals->objects},
       {"duration_ns", totals->duration_ns},
@@ -174,8 +165,7 @@ bool ha_trace_stat_print_json(const char *path, const ha_trace_stat *stat) {
   json_t *object = json_object(), *threads = json_array();
   json_t *name = json_string(path);
   json_object_set_new(object, "file", name == NULL ? json_string("?") : name);
-  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-    json_object_set_new(object, rows[i].name, number(rows[i].value));
+  ha_json_figures(object, rows, sizeof rows / sizeof *rows);
   json_object_set_new(object, "remote_share", json_real(share(totals->remote_frees, stat->refers)));
   for (size_t i = 0; i < sizeof laws / sizeof *laws; i++)
     json_object_set_new(object, laws[i].key, law_json(law_at(stat, i)));

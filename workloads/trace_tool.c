@@ -6,6 +6,7 @@
 #include "workloads/trace_collect.h"
 #include "workloads/trace_edit.h"
 #include "workloads/trace_info.h"
+#include "workloads/trace_json.h"
 #include "workloads/trace_stat.h"
 
 #include <errno.h>
@@ -216,10 +217,7 @@ static void print_collected(const arguments *parsed, const ha_trace_totals *tota
            totals->flags & HA_TRACE_INCOMPLETE ? ", INCOMPLETE (see its remarks: heaparena-trace info)" : "");
     return;
   }
-  const struct {
-    const char *name;
-    uint64_t value;
-  } rows[] = {
+  const ha_figure rows[] = {
       {"operations", totals->operations},
       {"objects", totals->objects},
       {"threads", totals->threads},
@@ -238,8 +236,7 @@ static void print_collected(const arguments *parsed, const ha_trace_totals *tota
   };
   json_t *object = json_object();
   json_object_set_new(object, "file", json_string(parsed->output));
-  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-    json_object_set_new(object, rows[i].name, json_integer((json_int_t)rows[i].value));
+  ha_json_figures(object, rows, sizeof rows / sizeof *rows);
   json_object_set_new(object, "bytes_per_operation",
                       json_real((double)ha_trace_file_bytes(parsed->output) / (double)totals->operations));
   json_object_set_new(object, "complete", json_boolean((totals->flags & HA_TRACE_INCOMPLETE) == 0));

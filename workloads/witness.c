@@ -5,6 +5,8 @@
 // up to date while the program runs, so that a crash loses nothing. A forked child counts into the file of
 // its parent. A program without such a file ignored LD_PRELOAD; one that has a file with hardly any calls has
 // an allocator of its own. scripts/cli/witness.py reads the files.
+#include "workloads/early.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -45,22 +47,7 @@ static struct {
 } next;
 static enum { UNRESOLVED, RESOLVING, RESOLVED } state;
 
-// dlsym may allocate while it looks for malloc: it is served from here. Such blocks are never given back.
-static _Alignas(16) unsigned char early[16384];
-static size_t early_used;
-
-static void *early_alloc(size_t size) {
-  size_t bytes = (size + 15) & ~(size_t)15;
-  if (bytes < size || bytes > sizeof early - early_used)
-    return NULL;
-  void *block = early + early_used;
-  early_used += bytes;
-  return block;
-}
-
-static bool is_early(const void *block) {
-  return (uintptr_t)block - (uintptr_t)early < sizeof early;
-}
+static early_arena early; // until the next malloc is known
 
 static void note_object(char *out, size_t size, const void *address) {
   Dl_info info;
@@ -148,7 +135,7 @@ static void count(size_t bytes) {
 
 EXPORT void *malloc(size_t size) {
   if (!ready())
-    return early_alloc(size);
+    return early_alloc(&early, size);
   count(size);
   return next.malloc(size);
 }
@@ -160,26 +147,26 @@ EXPORT void *calloc(size_t nmemb, size_t size) {
     return NULL;
   }
   if (!ready())
-    return early_alloc(bytes); // static memory: zero
+    return early_alloc(&early, bytes); // static memory: zero
   count(bytes);
   return next.calloc(nmemb, size);
 }
 
 EXPORT void *realloc(void *ptr, size_t size) {
   if (!ready())
-    return early_alloc(size);
+    return early_alloc(&early, size);
   count(size);
-  if (!is_early(ptr))
+  if (!early_has(&early, ptr))
     return next.realloc(ptr, size);
   void *moved = next.malloc(size);
-  size_t room = (size_t)(early + sizeof early - (unsigned char *)ptr);
+  size_t room = early_room(&early, ptr);
   if (moved)
     memcpy(moved, ptr, size < room ? size : room);
   return moved;
 }
 
 EXPORT void free(void *ptr) {
-  if (!is_early(ptr) && ready())
+  if (!early_has(&early, ptr) && ready())
     next.free(ptr);
 }
 

@@ -101,8 +101,10 @@ typedef struct ha_live {
   unsigned steps;
 } ha_live;
 
+// Passes the change on to the run, and the highest value with it.
 void ha_live_flush(ha_live *live);
 
+// Counts `bytes` more or, below 0, fewer.
 static inline void ha_live_add(ha_live *live, int64_t bytes) {
   live->change += bytes;
   if (live->change > live->high)
@@ -135,6 +137,7 @@ static inline bool ha_keeps_contents(const ha_run *run) {
 void ha_block_mark_whole(void *block, size_t size, uint64_t tag);
 bool ha_block_check_whole(const void *block, size_t size, uint64_t tag);
 
+// Writes what ha_block_check finds again: first and last byte, or with `whole` all of it.
 static inline void ha_block_mark(void *block, size_t size, uint64_t tag, bool whole) {
   if (size == 0)
     return;
@@ -147,6 +150,7 @@ static inline void ha_block_mark(void *block, size_t size, uint64_t tag, bool wh
   bytes[size - 1] = (unsigned char)tag;
 }
 
+// Whether the mark of this tag is still there.
 static inline bool ha_block_check(const void *block, size_t size, uint64_t tag, bool whole) {
   if (size == 0)
     return true;

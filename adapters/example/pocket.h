@@ -14,6 +14,7 @@ typedef struct pocket_counts {
   uint64_t mapped_bytes; // taken from the system
 } pocket_counts;
 
+// The counts so far; any thread.
 pocket_counts pocket_count(void);
 
 // Walks all carved blocks; returns the number of damaged headers, each with a line on stderr. Blocks of more

@@ -49,6 +49,7 @@ static inline void *gc_make(gc_run *run, const struct gc_type *type, size_t byte
   return object;
 }
 
+// The same with an array of `count` elements.
 static inline void *gc_make_array(gc_run *run, const struct gc_type *type, size_t count) {
   run->objects++;
   void *object = gc_new_array(run->thread, type, count);
