@@ -3,6 +3,7 @@
 
 #include "fuzz/feedback.h"
 #include "fuzz/os_hook.h"
+#include "fuzz/schedule.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -13,10 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MOST_FORKS    2u  // of one program in a campaign: a fork costs as much as a thousand calls
-#define FORK_PATIENCE 20  // seconds until a child counts as hung
-#define CHECK_RECORDS 32u // one program in so many obeys its CHECK_HEAP records
-#define CHILD_BLOCKS  16u
+#define MOST_FORKS      2u  // of one program in a campaign: a fork costs as much as a thousand calls
+#define FORK_PATIENCE   20  // seconds until a child counts as hung
+#define CHECK_RECORDS   32u // one program in so many obeys its CHECK_HEAP records
+#define RELEASE_RECORDS 16u // ... its PURGE and CLOCK records
+#define CHILD_BLOCKS    16u
 
 static bool nothing_to_do(executor *x, fuzz_op_kind kind) {
   x->state->skipped[kind]++;
@@ -36,6 +38,7 @@ static bool use_heap_in_child(executor *x, const fuzz_op *op, fuzz_verdict *verd
   unlogged = *x->options;
   unlogged.log = NULL;
   x->options = &unlogged;
+  x->child = true;
   x->shadow.verdict = verdict;
   fuzz_threads_forget();
   if (!fuzz_shadow_verify_all(&x->shadow))
@@ -178,6 +181,11 @@ static bool may_check(const executor *x) {
   return x->options->check_every <= 1 || x->state->programs % CHECK_RECORDS == 0;
 }
 
+// What makes the allocator give memory back costs hundreds of page faults: the same goes for it.
+static bool may_release(const executor *x) {
+  return x->options->check_every <= 1 || x->state->programs % RELEASE_RECORDS == 0;
+}
+
 static bool run_record(executor *x, uint32_t index) {
   const fuzz_op *op = &x->program.ops[index];
   fuzz_op_kind kind = fuzz_op_get_kind(op);
@@ -195,7 +203,7 @@ static bool run_record(executor *x, uint32_t index) {
   case FUZZ_OP_VERIFY:
     return did(x, kind) && fuzz_shadow_verify_all(&x->shadow);
   case FUZZ_OP_PURGE:
-    return x->subject->alloc.purge ? fuzz_call_purge(x) : nothing_to_do(x, kind);
+    return x->subject->alloc.purge && may_release(x) ? fuzz_call_purge(x) : nothing_to_do(x, kind);
   case FUZZ_OP_FREE_RUN:
     return did(x, kind) && free_slots(x, op, slot, fuzz_op_repeats(op));
   case FUZZ_OP_FILL_RUN:
@@ -209,12 +217,14 @@ static bool run_record(executor *x, uint32_t index) {
   case FUZZ_OP_FORK:
     return run_fork(x, op);
   case FUZZ_OP_CLOCK:
-    if (!(x->subject->abilities & FUZZ_CAN_SHIFT_CLOCK))
+    if (!(x->subject->abilities & FUZZ_CAN_SHIFT_CLOCK) || !may_release(x))
       return nothing_to_do(x, kind);
     fuzz_os_advance_clock(fuzz_op_milliseconds(op));
     return did(x, kind);
   case FUZZ_OP_FAIL_MAP:
     return arm_failures(x, op);
+  case FUZZ_OP_MISUSE:
+    return x->subject->misuse.count ? fuzz_call_misuse(x, op, slot) : nothing_to_do(x, kind);
   default:
     return true; // threads: see run_on_thread
   }
@@ -239,18 +249,30 @@ static bool run_on_thread(executor *x, uint32_t index) {
   return fuzz_threads_run(x, thread, index, run_record);
 }
 
+static bool run_in_order(executor *x) {
+  bool good = true;
+  for (uint32_t i = 0; good && i < x->program.count; i++) {
+    x->op = x->shadow.op = x->state->op = i;
+    good = run_on_thread(x, i);
+  }
+  return good;
+}
+
 static void begin(executor *x) {
   static const fuzz_subject *counted; // whose counts before the program are known: those after the one before
   ha_alloc_stats now;
   x->forks = 0;
+  x->freed = 0;
   x->limited = false;
   x->state->phase = FUZZ_PHASE_IDLE;
   x->state->block = -1;
   fuzz_shadow_reset(&x->shadow, x->options->oracles, &x->state->verdict);
   if (x->options->feedback)
-    fuzz_feedback_begin();
-  if (counted != x->subject && x->subject->abilities & FUZZ_COUNTS_EXACTLY && x->subject->alloc.stats(&now)) {
+    fuzz_feedback_begin(&x->state->op);
+  if (counted != x->subject && x->subject->abilities & FUZZ_COUNTS_EXACTLY && x->subject->alloc.purge() &&
+      x->subject->alloc.stats(&now)) {
     counted = x->subject;
+    x->base_inuse = now.inuse_bytes;
     x->base_objects = now.mallocs - now.frees;
     x->base_bytes = now.live_bytes;
   }
@@ -287,17 +309,12 @@ bool fuzz_execute(fuzz_program program, const fuzz_subject *subject, const fuzz_
   x.state = state;
   x.program = program;
   begin(&x);
-  bool good = true;
-  for (uint32_t i = 0; good && i < program.count; i++) {
-    x.op = x.shadow.op = i;
-    state->op = i;
-    good = run_on_thread(&x, i);
-  }
+  bool good = options->schedule ? fuzz_schedule_run(&x, run_record) : run_in_order(&x);
   state->programs++;
   if (!good) {
     fuzz_os_stop_failing();
-    x.shadow.live = 1; // the tables are not empty: the next reset clears them
-    return false;
+    x.shadow.live = 1;             // the tables are not empty: the next reset clears them
+    return !state->verdict.failed; // threads may be stuck and the oracle for it off
   }
   good = finish(&x, options->check_every != 0 && state->programs % options->check_every == 0);
   state->phase = FUZZ_PHASE_IDLE;

@@ -46,7 +46,9 @@ typedef struct fuzz_options {
   bool threads;         // records run on their threads; else all on the calling one
   bool forks;           // FORK records fork
   bool failures;        // FAIL_MAP records arm failing system calls
+  bool schedule;        // threads are interleaved inside calls, as RACE records say (schedule.h)
   bool feedback;        // tells feedback.h what it sees
+  bool permits;         // what permitted.h lets pass is no finding
   uint32_t check_every; // the allocator's heap check and counters at the end of every n-th program; 0: only
                         // where the program says so
   fuzz_log *log;        // every call made, or NULL

@@ -3,6 +3,7 @@
 
 #include "fuzz/feedback.h"
 #include "fuzz/os_hook.h"
+#include "fuzz/permitted.h"
 
 #include <errno.h>
 #include <string.h>
@@ -94,11 +95,22 @@ size_t fuzz_call_size(const executor *x, fuzz_op_kind kind, const fuzz_op *op, u
 
 // ---- What a failed call owes ----
 
+static bool permits(const executor *x, fuzz_oracle oracle, fuzz_op_kind kind, const fuzz_request *request,
+                    int error) {
+  fuzz_deed deed = {.oracle = oracle,
+                    .kind = kind,
+                    .requested = request->requested,
+                    .alignment = request->alignment,
+                    .live = x->shadow.blocks[request->slot].address != 0,
+                    .error = error};
+  return x->options->permits && fuzz_permitted(x->subject, &deed);
+}
+
 static bool check_refusal(executor *x, fuzz_op_kind kind, const fuzz_request *request, bool impossible,
                           int error) {
   bool asked = request->requested != 0; // of nothing, NULL is an answer
   if (x->options->feedback)
-    fuzz_feedback_allocated((unsigned)kind, 0, 0);
+    fuzz_feedback_allocated((unsigned)kind, 0, request->requested, 0);
   if (!impossible && asked && request->requested <= SMALL_REQUEST && request->alignment <= SMALL_REQUEST &&
       !was_refused(x) &&
       !fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_REFUSED, (int)request->slot, -1,
@@ -107,11 +119,12 @@ static bool check_refusal(executor *x, fuzz_op_kind kind, const fuzz_request *re
     return false;
   bool kind_of_error = error == ENOMEM || (kind == FUZZ_OP_ALIGNED_ALLOC && error == EINVAL && impossible);
   if (asked && !kind_of_error && x->subject->abilities & FUZZ_SETS_ERRNO &&
+      !permits(x, FUZZ_ORACLE_ERRNO, kind, request, error) &&
       !fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_ERRNO, (int)request->slot, -1,
                         "failed %s of %zu bytes: errno is %d, not ENOMEM", fuzz_op_name(kind),
                         request->requested, error == SENTINEL ? 0 : error))
     return false;
-  return fuzz_shadow_unchanged(&x->shadow, x->subject);
+  return fuzz_shadow_unchanged(&x->shadow, x->subject, request->slot);
 }
 
 static bool check_met(executor *x, fuzz_op_kind kind, const fuzz_request *request, bool impossible) {
@@ -235,10 +248,14 @@ bool fuzz_call_allocate(executor *x, fuzz_op_kind kind, const fuzz_op *op, uint3
     return false;
   if (impossible) // met, and nobody holds it against the allocator: of no use either
     return free_unseen(x, block);
+  if (((uintptr_t)block & (request.alignment - 1)) != 0 &&
+      permits(x, FUZZ_ORACLE_ALIGNMENT, kind, &request, 0))
+    request.alignment = 1;
   if (!fuzz_shadow_add(&x->shadow, x->subject, block, &request))
     return false;
   if (x->options->feedback)
-    fuzz_feedback_allocated((unsigned)kind, (uintptr_t)block, x->shadow.blocks[slot].usable);
+    fuzz_feedback_allocated((unsigned)kind, (uintptr_t)block, request.requested,
+                            x->shadow.blocks[slot].usable);
   return true;
 }
 
@@ -284,7 +301,8 @@ bool fuzz_call_reallocate(executor *x, fuzz_op_kind kind, const fuzz_op *op, uin
       !fuzz_shadow_add(&x->shadow, x->subject, block, &request))
     return false;
   if (x->options->feedback)
-    fuzz_feedback_allocated((unsigned)kind, (uintptr_t)block, x->shadow.blocks[slot].usable);
+    fuzz_feedback_allocated((unsigned)kind, (uintptr_t)block, request.requested,
+                            x->shadow.blocks[slot].usable);
   return true;
 }
 
@@ -313,14 +331,70 @@ bool fuzz_call_free(executor *x, fuzz_op_kind kind, uint32_t slot, const fuzz_op
   if (x->options->feedback)
     fuzz_feedback_freed((unsigned)kind, block.address, block.usable);
   (void)record(x, kind, &request, 1);
+  x->freed = block.address;
   enter(x);
   if (kind == FUZZ_OP_FREE_SIZED)
-    alloc->free_sized((void *)block.address, block.requested);
+    alloc->free_sized((void *)block.address, block.usable);
   else if (kind == FUZZ_OP_FREE_ALIGNED_SIZED)
     alloc->free_aligned_sized((void *)block.address, block.alignment, block.requested);
   else
     alloc->free((void *)block.address);
   return check_errno_kept(x, leave(x), kind, slot);
+}
+
+// ---- Misuse ----
+
+static bool frees_first(fuzz_misuse way) {
+  return way == FUZZ_MISUSE_FREE_TWICE || way == FUZZ_MISUSE_REALLOC_FREED || way == FUZZ_MISUSE_USABLE_FREED;
+}
+
+// The address that is misused, 0: none here.
+static uintptr_t misused_address(executor *x, fuzz_misuse way, const fuzz_op *op, uint32_t slot) {
+  static uint64_t foreign[8];
+  const fuzz_block *block = &x->shadow.blocks[slot];
+  switch (way) {
+  case FUZZ_MISUSE_FREE_FOREIGN:
+    return (uintptr_t)&foreign[op->high % 8];
+  case FUZZ_MISUSE_FREE_INTERIOR:
+    return block->address && block->usable > 1 ? block->address + 1 + op->high % (block->usable - 1) : 0;
+  default: // a freed block, unless another one lies there by now
+    return fuzz_shadow_holds(&x->shadow, x->freed) ? 0 : x->freed;
+  }
+}
+
+bool fuzz_call_misuse(executor *x, const fuzz_op *op, uint32_t slot) {
+  const ha_alloc *alloc = &x->subject->alloc;
+  fuzz_misuse way = fuzz_op_misuse(op);
+  if (frees_first(way) && (x->shadow.blocks[slot].address == 0 || !fuzz_call_free(x, FUZZ_OP_FREE, slot, op)))
+    return x->shadow.verdict->failed == false;
+  uintptr_t address = misused_address(x, way, op, slot);
+  if (address == 0)
+    return true;
+  fuzz_request request = {.slot = slot, .requested = (size_t)way, .alignment = 1};
+  (void)record(x, FUZZ_OP_MISUSE, &request, 1);
+  x->state->block = (int32_t)slot;
+  (void)x->subject->misuse.set_action(FUZZ_MISUSE_COUNTS);
+  uint64_t before = x->subject->misuse.count();
+  fuzz_os_mute = true;
+  enter(x);
+  void *result = NULL;
+  if (way == FUZZ_MISUSE_REALLOC_FREED)
+    result = alloc->realloc((void *)address, op->high + 1u);
+  else if (way == FUZZ_MISUSE_USABLE_FREED)
+    (void)alloc->usable_size((void *)address);
+  else
+    alloc->free((void *)address);
+  (void)leave(x);
+  fuzz_os_mute = false;
+  uint64_t found = x->subject->misuse.count() - before;
+  (void)x->subject->misuse.set_action(FUZZ_MISUSE_ABORTS);
+  static const char *const names[FUZZ_MISUSES] = {"second free",          "late second free",
+                                                  "interior free",        "foreign free",
+                                                  "realloc after a free", "usable size after a free"};
+  return (found == 1 && result == NULL) ||
+         fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_MISUSE, (int)slot, -1,
+                          "%s of %p was reported %llu times, not once%s", names[way], (void *)address,
+                          (unsigned long long)found, result ? ", and met" : "");
 }
 
 bool fuzz_call_free_null(executor *x) {
@@ -376,6 +450,24 @@ bool fuzz_call_check_counters(executor *x) {
                           (long long)objects, (long long)bytes, x->shadow.live, x->shadow.live_usable);
 }
 
+// Nothing is live, and the first thread is the only one: once purged, the heap holds what it held at the start. What it
+// holds beyond that is lost, although no count of blocks shows it. Two places may keep spans that a purge does not reach:
+// the cache of a thread for which there was no memory, and, in the child of a fork, the sets of threads that are not there.
+static bool check_nothing_held(executor *x) {
+  ha_alloc_stats now;
+  bool sees_all = x->subject->abilities & FUZZ_COUNTS_EXACTLY && fuzz_os.failures == 0 && !x->child;
+  if (!sees_all || x->shadow.live != 0 || fuzz_threads_any())
+    return true;
+  enter(x);
+  (void)x->subject->alloc.purge();
+  leave(x);
+  if (!x->subject->alloc.stats(&now) || now.inuse_bytes == x->base_inuse)
+    return true;
+  return fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_EMPTY, -1, -1,
+                          "no block is live, but after a purge %llu bytes are in use, %llu were at the start",
+                          (unsigned long long)now.inuse_bytes, (unsigned long long)x->base_inuse);
+}
+
 bool fuzz_call_check_heap(executor *x) {
   if (x->subject->alloc.check_heap) {
     fuzz_request request = {0};
@@ -387,5 +479,5 @@ bool fuzz_call_check_heap(executor *x) {
                                          "the allocator's check found %d faults", faults))
       return false;
   }
-  return fuzz_call_check_counters(x);
+  return fuzz_call_check_counters(x) && check_nothing_held(x);
 }

@@ -17,8 +17,11 @@ typedef struct executor {
   bool limited;          // failing maps by RLIMIT_AS are armed
   uint64_t failures;     // fuzz_os.failures before the call
   unsigned forks;        // made by this program
+  uintptr_t freed;       // block that was freed, for MISUSE; 0: none in this program
+  bool child;            // of such a fork
   uint64_t base_objects; // live blocks by the subject's own count before the program
   uint64_t base_bytes;
+  uint64_t base_inuse; // bytes of pages that it held then, purged
 } executor;
 
 #define FUZZ_PAIR_SLOT FUZZ_SLOTS // of blocks that live for one record only
@@ -30,9 +33,12 @@ bool fuzz_call_reallocate(executor *x, fuzz_op_kind kind, const fuzz_op *op, uin
 bool fuzz_call_free(executor *x, fuzz_op_kind kind, uint32_t slot, const fuzz_op *op);
 bool fuzz_call_free_null(executor *x);
 bool fuzz_call_purge(executor *x);
+// A wrong call that the allocator has to report; nothing for those that do not promise it. The slot may be empty.
+bool fuzz_call_misuse(executor *x, const fuzz_op *op, uint32_t slot);
 // The usable size asked again, and all of it written.
 bool fuzz_call_usable(executor *x, const fuzz_op *op, uint32_t slot);
-// The allocator's heap check and counters against the shadow. No other thread runs.
+// The allocator's heap check and counters against the shadow; when nothing is live, it must hold no pages. No other
+// thread runs.
 bool fuzz_call_check_heap(executor *x);
 bool fuzz_call_check_counters(executor *x);
 
@@ -48,6 +54,7 @@ size_t fuzz_call_size(const executor *x, fuzz_op_kind kind, const fuzz_op *op, u
 // Starts the thread when it does not run.
 bool fuzz_threads_run(executor *x, unsigned thread, uint32_t op, bool (*step)(executor *x, uint32_t op));
 bool fuzz_threads_running(unsigned thread);
+bool fuzz_threads_any(void); // beside the caller
 // Ends the thread (its blocks stay) and waits until it is gone.
 void fuzz_threads_end(unsigned thread);
 void fuzz_threads_end_all(void);

@@ -2,15 +2,14 @@
 // to the thread it names and sleeps until that is done: so a program's order is that of its records, however
 // the system schedules.
 #include "fuzz/execute_call.h"
+#include "fuzz/schedule.h"
+#include "fuzz/token.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { IDLE, WORK, END };
@@ -26,29 +25,19 @@ static struct worker {
   bool result;
 } workers[FUZZ_THREADS];
 
-static void wait_while(_Atomic uint32_t *word, uint32_t value) {
-  while (atomic_load_explicit(word, memory_order_acquire) == value)
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-}
-
-static void set_and_wake(_Atomic uint32_t *word, uint32_t value) {
-  atomic_store_explicit(word, value, memory_order_release);
-  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-}
-
 static void *work(void *argument) {
   struct worker *self = argument;
   const ha_alloc *alloc = &self->x->subject->alloc;
   if (alloc->thread_start)
     alloc->thread_start();
   for (;;) {
-    wait_while(&self->order, IDLE);
+    fuzz_token_wait_while(&self->order, IDLE);
     uint32_t order = atomic_load_explicit(&self->order, memory_order_acquire);
     if (order == END)
       break;
     self->result = self->step(self->x, self->op);
     atomic_store_explicit(&self->order, IDLE, memory_order_relaxed);
-    set_and_wake(&self->done, atomic_load_explicit(&self->done, memory_order_relaxed) + 1);
+    fuzz_token_set(&self->done, atomic_load_explicit(&self->done, memory_order_relaxed) + 1);
   }
   if (alloc->thread_exit)
     alloc->thread_exit();
@@ -57,6 +46,13 @@ static void *work(void *argument) {
 
 bool fuzz_threads_running(unsigned thread) {
   return thread == 0 || workers[thread].running;
+}
+
+bool fuzz_threads_any(void) {
+  for (unsigned thread = 1; thread < FUZZ_THREADS; thread++)
+    if (workers[thread].running)
+      return true;
+  return fuzz_schedule_others();
 }
 
 static void start(executor *x, struct worker *worker) {
@@ -79,8 +75,8 @@ bool fuzz_threads_run(executor *x, unsigned thread, uint32_t op, bool (*step)(ex
   uint32_t before = atomic_load_explicit(&worker->done, memory_order_relaxed);
   worker->op = op;
   worker->step = step;
-  set_and_wake(&worker->order, WORK);
-  wait_while(&worker->done, before);
+  fuzz_token_set(&worker->order, WORK);
+  fuzz_token_wait_while(&worker->done, before);
   return worker->result;
 }
 
@@ -88,7 +84,7 @@ void fuzz_threads_end(unsigned thread) {
   struct worker *worker = &workers[thread];
   if (thread == 0 || !worker->running)
     return;
-  set_and_wake(&worker->order, END);
+  fuzz_token_set(&worker->order, END);
   pthread_join(worker->thread, NULL);
   worker->running = false;
 }

@@ -3,6 +3,8 @@
 #include "fuzz/mutate.h"
 #include "fuzz/permitted.h"
 #include "fuzz/reproducer.h"
+#include "fuzz/schedule.h"
+#include "fuzz/schedule_sweep.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -14,6 +16,8 @@
 #include <unistd.h>
 
 int LLVMFuzzerRunDriver(int *argc, char ***argv, int (*callback)(const uint8_t *data, size_t size));
+
+#define LOG_EVENTS ((size_t)1 << 16) // of a replay, for the switches among them
 
 enum { STATUS_GOOD = 0, STATUS_FOUND = 1, STATUS_USAGE = 2 };
 
@@ -33,12 +37,14 @@ static const char usage[] =
     "       heaparena-fuzz targets        the targets as JSON     heaparena-fuzz bench FILE...  executions a "
     "second\n"
     "options: --target NAME (ops)  --allocator SPEC (gomalloc)  --against SPEC,... (for differential)\n"
-    "         --oracles LIST (all; -NAME takes one away)  --journal FILE  --blind  --seconds N (60)\n";
+    "         --oracles LIST (all; -NAME takes one away)  --journal FILE  --blind  --seconds N (60)\n"
+    "         --sweep N (replay, target schedule: each change point at every place from 1 to N as well)\n";
 
 typedef struct settings {
   fuzz_campaign campaign;
   const char *journal, *out;
   unsigned seconds;
+  unsigned sweep; // replay: change points are tried at 1 .. so many; 0: where they are
 } settings;
 
 __attribute__((noreturn)) static void refuse(const char *what) {
@@ -53,7 +59,9 @@ static void open_subjects(settings *s, const char *first, const char *against, c
   for (char *rest = list, *word = strsep(&rest, ","); word != NULL; word = strsep(&rest, ",")) {
     if (*word == '\0')
       continue;
-    const fuzz_subject *subject = fuzz_subject_open(word, argv, why, sizeof why);
+    const fuzz_subject *subject = s->campaign.target->schedule
+                                      ? fuzz_schedule_open(word, argv, why, sizeof why)
+                                      : fuzz_subject_open(word, argv, why, sizeof why);
     if (subject == NULL)
       refuse(why);
     s->campaign.subjects[s->campaign.subject_count++] = subject;
@@ -64,15 +72,11 @@ static void open_subjects(settings *s, const char *first, const char *against, c
 
 static int parse(settings *s, int argc, char **argv) {
   static const struct option options[] = {
-      {"target", required_argument, NULL, 't'},
-      {"allocator", required_argument, NULL, 'a'},
-      {"against", required_argument, NULL, 'g'},
-      {"oracles", required_argument, NULL, 'o'},
-      {"journal", required_argument, NULL, 'j'},
-      {"blind", no_argument, NULL, 'b'},
-      {"seconds", required_argument, NULL, 's'},
-      {"out", required_argument, NULL, 'O'},
-      {NULL, 0, NULL, 0},
+      {"target", required_argument, NULL, 't'},  {"allocator", required_argument, NULL, 'a'},
+      {"against", required_argument, NULL, 'g'}, {"oracles", required_argument, NULL, 'o'},
+      {"journal", required_argument, NULL, 'j'}, {"blind", no_argument, NULL, 'b'},
+      {"seconds", required_argument, NULL, 's'}, {"out", required_argument, NULL, 'O'},
+      {"sweep", required_argument, NULL, 'w'},   {NULL, 0, NULL, 0},
   };
   const char *allocator = "gomalloc", *against = NULL;
   uint32_t oracles = FUZZ_ALL_ORACLES;
@@ -111,14 +115,20 @@ static int parse(settings *s, int argc, char **argv) {
     case 'O':
       s->out = optarg;
       break;
+    case 'w':
+      s->sweep = (unsigned)strtoul(optarg, NULL, 10);
+      if (s->sweep == 0 || s->sweep > UINT16_MAX || !s->campaign.target->schedule)
+        refuse("--sweep goes behind --target schedule and takes a number of yield points, 1 to 65535");
+      break;
     default:
       exit(STATUS_USAGE);
     }
   }
   open_subjects(s, allocator, against, argv);
   for (unsigned i = 0; !chosen && i < s->campaign.subject_count; i++)
-    oracles &= ~fuzz_permitted(s->campaign.subjects[i], s->campaign.target->failures, stderr);
+    fuzz_permitted_print(s->campaign.subjects[i], stderr);
   s->campaign.options = fuzz_target_options(s->campaign.target, oracles);
+  s->campaign.options.permits = !chosen;
   return optind;
 }
 
@@ -170,9 +180,12 @@ static int run(int argc, char **argv) {
     refuse(why);
   fuzz_campaign_begin(&s.campaign);
   // libFuzzer's arguments follow; its own signal handlers would only stand between the signal and the journal.
-  static const char *const own[] = {"-handle_segv=0",       "-handle_bus=0",       "-handle_abrt=0",
-                                    "-handle_ill=0",        "-handle_fpe=0",       "-handle_int=1",
-                                    "-print_final_stats=0", "-use_value_profile=0"};
+  static const char *const own[] = {
+      "-handle_segv=0", "-handle_bus=0", "-handle_abrt=0", "-handle_ill=0", "-handle_fpe=0", "-handle_int=1",
+      "-print_final_stats=0", "-use_value_profile=0",
+      // The list of rare features is searched for each feature of each input: with
+      // the default, 255, that is half of all instructions. archive.h minds the rare.
+      "-entropic_feature_frequency_threshold=64"};
   enum { OWN = sizeof own / sizeof own[0] };
   char **list = fuzz_arena(((size_t)argc + OWN + 2) * sizeof *list);
   int count = 0;
@@ -186,6 +199,27 @@ static int run(int argc, char **argv) {
   return LLVMFuzzerRunDriver(&count, &list, fuzz_campaign_input);
 }
 
+static void show_schedule(const settings *s, fuzz_program program) {
+  static fuzz_event *events;
+  if (events == NULL)
+    events = fuzz_arena(LOG_EVENTS * sizeof *events);
+  fuzz_log log = {.events = events, .capacity = LOG_EVENTS};
+  fuzz_verdict verdict;
+  (void)fuzz_trial(&s->campaign, program, &verdict, &log);
+  fuzz_schedule_explain(stdout, s->campaign.subjects[0], log.events, log.count);
+}
+
+// The program with its change points at every place; *program becomes the one that fails.
+static bool sweep(const settings *s, const char *path, fuzz_program *program, fuzz_verdict *verdict) {
+  unsigned tried;
+  bool good = fuzz_schedule_sweep(&s->campaign, *program, s->sweep, &tried, program, verdict);
+  if (good)
+    printf("%s: nothing found in %u schedules\n", path, tried);
+  else
+    fuzz_program_print(stdout, *program);
+  return good;
+}
+
 static int replay(int argc, char **argv) {
   settings s = {0};
   int first = parse(&s, argc, argv);
@@ -194,9 +228,14 @@ static int replay(int argc, char **argv) {
     refuse("replay: no program given");
   for (int i = first; i < argc; i++) {
     fuzz_verdict verdict;
-    bool good = fuzz_trial(&s.campaign, load(argv[i]), &verdict, NULL);
-    printf("%s: %s%s%s\n", argv[i], good ? "nothing found" : fuzz_oracle_name(verdict.oracle),
-           good ? "" : ": ", good ? "" : verdict.text);
+    fuzz_program program = load(argv[i]);
+    bool good = s.sweep != 0 ? sweep(&s, argv[i], &program, &verdict)
+                             : fuzz_trial(&s.campaign, program, &verdict, NULL);
+    if (!good || s.sweep == 0)
+      printf("%s: %s%s%s\n", argv[i], good ? "nothing found" : fuzz_oracle_name(verdict.oracle),
+             good ? "" : ": ", good ? "" : verdict.text);
+    if (s.campaign.target->schedule && (!good || (argc == first + 1 && s.sweep == 0)))
+      show_schedule(&s, program);
     if (!good)
       status = STATUS_FOUND;
   }
@@ -296,7 +335,8 @@ static int seeds(int argc, char **argv) {
   char path[1024], why[512];
   unsigned written = 0;
   fuzz_mutate_kinds(s.campaign.target->kinds, s.campaign.target->threads);
-  fuzz_mutate_learn(s.campaign.subjects[0]);
+  if (!s.campaign.target->schedule)
+    fuzz_mutate_learn(s.campaign.subjects[0]);
   for (unsigned i = 0; i < 8; i++) {
     size_t size = fuzz_random_program(bytes, 8 + 8 * i, i + 1);
     snprintf(path, sizeof path, "%s/seed-%u", argv[first], i);

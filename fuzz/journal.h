@@ -16,6 +16,7 @@ fuzz_journal *fuzz_journal_create(const char *path, char *why, size_t why_size);
 // Maps a journal that another process left.
 fuzz_journal *fuzz_journal_open(const char *path, char *why, size_t why_size);
 
+// What the process that runs programs says of itself, in the journal's shared memory.
 fuzz_state *fuzz_journal_state(fuzz_journal *journal);
 // Keeps an input. Whole records only; FUZZ_MAX_RECORDS at most.
 void fuzz_journal_add(fuzz_journal *journal, const void *data, size_t size);

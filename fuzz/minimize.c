@@ -1,6 +1,8 @@
 // minimize.c: see minimize.h.
 #include "fuzz/minimize.h"
 
+#include "fuzz/schedule_race.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -34,7 +36,7 @@ __attribute__((noreturn)) static void run_child(const fuzz_campaign *campaign, f
     signal(signals[i], SIG_DFL);
   struct rlimit none = {0, 0};
   (void)setrlimit(RLIMIT_CORE, &none);
-  alarm(PATIENCE);
+  alarm(campaign->patience ? campaign->patience : PATIENCE);
   fuzz_campaign quiet = *campaign;
   quiet.options.feedback = false;
   quiet.options.check_every = 1;
@@ -185,9 +187,20 @@ static void plainer_sizes(reduction *r, size_t at) {
   }
 }
 
+// Fewer switches, fewer records at once.
+static void plainer_race(reduction *r, size_t at) {
+  fuzz_op op;
+  for (unsigned n = 0; at < r->count && fuzz_race_simpler(&r->ops[at], n, &op); n++)
+    (void)try_op(r, at, op);
+}
+
 static void plainer_record(reduction *r, size_t at) {
   fuzz_op op = r->ops[at];
   fuzz_op_kind kind = fuzz_op_get_kind(&op);
+  if (kind == FUZZ_OP_RACE) {
+    plainer_race(r, at);
+    return;
+  }
   op.fill = 0;
   if (try_op(r, at, op))
     op = r->ops[at];

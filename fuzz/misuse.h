@@ -36,6 +36,7 @@ typedef enum misuse_verdict {
   MISUSE_VERDICTS
 } misuse_verdict;
 
+// As in the matrix: "detected", "late", ...
 const char *misuse_verdict_name(misuse_verdict verdict);
 
 // Shared by child and parent.

@@ -1,11 +1,15 @@
 // mutate.c: see mutate.h.
 #include "fuzz/mutate.h"
 
+#include "fuzz/archive.h"
+#include "fuzz/schedule_race.h"
+
 #include <string.h>
 
 #define EDGES_MAX  512u
 #define EDGE_LIMIT ((size_t)64 << 10)
-#define MOST_STEPS 12u // mutations in one go
+#define FRESH      5u // one input in so many is a program made anew
+#define EXTENSION  32u
 #define FRESH_LEN  64u // records of a program that is made anew
 
 static struct {
@@ -24,7 +28,7 @@ static const uint8_t weights[FUZZ_OP_KINDS] = {
     [FUZZ_OP_FREE_RUN] = 16,       [FUZZ_OP_FILL_RUN] = 16,   [FUZZ_OP_PAIRS] = 12,
     [FUZZ_OP_FREE_ALL] = 6,        [FUZZ_OP_CHECK_HEAP] = 1,  [FUZZ_OP_THREAD_START] = 6,
     [FUZZ_OP_THREAD_EXIT] = 12,    [FUZZ_OP_FORK] = 1,        [FUZZ_OP_CLOCK] = 2,
-    [FUZZ_OP_FAIL_MAP] = 16,
+    [FUZZ_OP_FAIL_MAP] = 16,       [FUZZ_OP_RACE] = 224,      [FUZZ_OP_MISUSE] = 8,
 };
 
 // splitmix64: each mutation's chance comes from its seed alone.
@@ -35,7 +39,7 @@ static uint64_t next_random(uint64_t *state) {
   return z ^ (z >> 31);
 }
 
-static size_t below(uint64_t *state, size_t limit) {
+size_t fuzz_chance(uint64_t *state, size_t limit) {
   return limit == 0 ? 0 : next_random(state) % limit;
 }
 
@@ -69,7 +73,7 @@ static uint8_t pick_kind(uint64_t *chance) {
     total += known.kinds & 1u << kind ? weights[kind] : 0;
   if (total == 0)
     return FUZZ_OP_MALLOC;
-  unsigned at = (unsigned)below(chance, total);
+  unsigned at = (unsigned)fuzz_chance(chance, total);
   for (unsigned kind = 0; kind < FUZZ_OP_KINDS; kind++) {
     unsigned weight = known.kinds & 1u << kind ? weights[kind] : 0;
     if (at < weight)
@@ -83,13 +87,13 @@ static uint8_t pick_kind(uint64_t *chance) {
 static void set_edge(fuzz_op *op, uint64_t *chance) {
   static const int beside[] = {0, 0, 1, -1, 8, -8, 16, -16};
   size_t edge;
-  if (known.edge_count != 0 && below(chance, 4) != 0)
-    edge = known.edges[below(chance, known.edge_count)];
-  else if (below(chance, 2) != 0)
-    edge = (below(chance, 64) + 1) * 4096;
+  if (known.edge_count != 0 && fuzz_chance(chance, 4) != 0)
+    edge = known.edges[fuzz_chance(chance, known.edge_count)];
+  else if (fuzz_chance(chance, 2) != 0)
+    edge = (fuzz_chance(chance, 64) + 1) * 4096;
   else
-    edge = (size_t)1 << below(chance, 19);
-  int delta = beside[below(chance, 8)];
+    edge = (size_t)1 << fuzz_chance(chance, 19);
+  int delta = beside[fuzz_chance(chance, 8)];
   fuzz_op_set_size(op, delta < 0 && (size_t)-delta > edge ? edge : edge + (size_t)delta);
 }
 
@@ -98,7 +102,7 @@ static void set_size(fuzz_op *op, uint64_t *chance) {
   op->low = (uint8_t)bits;
   op->high = (uint8_t)(bits >> 8);
   uint8_t extra = (uint8_t)((bits >> 16) & 31);
-  switch (below(chance, 16)) {
+  switch (fuzz_chance(chance, 16)) {
   case 0:
   case 1:
   case 2:
@@ -144,11 +148,13 @@ static fuzz_op random_op(uint64_t *chance, unsigned slots) {
                 .alignment = (uint8_t)(bits >> 8),
                 .thread = known.threads ? (uint8_t)(bits >> 16 & 3) : 0,
                 .fill = (uint8_t)(bits >> 24)};
-  if (below(chance, 8) != 0)
+  if (op.kind == FUZZ_OP_RACE)
+    return fuzz_race_random(chance);
+  if (fuzz_chance(chance, 8) != 0)
     op.fill &= 127; // mostly samples, mostly small
   if (op.kind == FUZZ_OP_FAIL_MAP || op.kind == FUZZ_OP_FREE_RUN) {
-    op.low = (uint8_t)below(chance, op.kind == FUZZ_OP_FREE_RUN ? 32 : 4);
-    op.high = (uint8_t)below(chance, 4);
+    op.low = (uint8_t)fuzz_chance(chance, op.kind == FUZZ_OP_FREE_RUN ? 32 : 4);
+    op.high = (uint8_t)fuzz_chance(chance, 4);
   } else {
     set_size(&op, chance);
   }
@@ -163,105 +169,160 @@ typedef struct draft {
   uint64_t chance;
 } draft;
 
+// Room for *count records somewhere; a full program loses what stood there. *count may become less.
+static fuzz_op *make_room(draft *d, size_t *count) {
+  *count = *count < d->most ? *count : d->most;
+  if (*count > d->most - d->count) {
+    *count = *count < d->count ? *count : d->count;
+    return &d->ops[fuzz_chance(&d->chance, d->count - *count + 1)];
+  }
+  size_t at = fuzz_chance(&d->chance, d->count + 1);
+  memmove(&d->ops[at + *count], &d->ops[at], (d->count - at) * sizeof *d->ops);
+  d->count += *count;
+  return &d->ops[at];
+}
+
 static void insert(draft *d) {
-  size_t added = 1 + (below(&d->chance, 4) == 0 ? below(&d->chance, 8) : 0);
-  if (added > d->most - d->count)
-    added = d->most - d->count;
-  size_t at = below(&d->chance, d->count + 1);
-  memmove(&d->ops[at + added], &d->ops[at], (d->count - at) * sizeof *d->ops);
+  size_t added = 1 + (fuzz_chance(&d->chance, 4) == 0 ? fuzz_chance(&d->chance, 8) : 0);
+  fuzz_op *at = make_room(d, &added);
   for (size_t i = 0; i < added; i++)
-    d->ops[at + i] = random_op(&d->chance, 32);
-  d->count += added;
+    at[i] = random_op(&d->chance, 32);
 }
 
 static void drop(draft *d) {
   if (d->count < 2)
     return;
   size_t most = d->count - 1 < 16 ? d->count - 1 : 16;
-  size_t gone = below(&d->chance, 2) ? 1 : 1 + below(&d->chance, most);
-  size_t at = below(&d->chance, d->count - gone + 1);
+  size_t gone = fuzz_chance(&d->chance, 2) ? 1 : 1 + fuzz_chance(&d->chance, most);
+  size_t at = fuzz_chance(&d->chance, d->count - gone + 1);
   memmove(&d->ops[at], &d->ops[at + gone], (d->count - at - gone) * sizeof *d->ops);
   d->count -= gone;
 }
 
-// A stretch from elsewhere in the program, once more.
+// A stretch from elsewhere in the program, once more; half the time on other slots, so that blocks add up.
 static void splice(draft *d) {
-  size_t length = 1 + below(&d->chance, d->count < 32 ? d->count : 32);
-  if (length > d->most - d->count)
-    return;
+  size_t length = 1 + fuzz_chance(&d->chance, d->count < 32 ? d->count : 32);
   fuzz_op copy[32];
-  size_t from = below(&d->chance, d->count - length + 1);
-  memcpy(copy, &d->ops[from], length * sizeof *copy);
-  size_t at = below(&d->chance, d->count + 1);
-  memmove(&d->ops[at + length], &d->ops[at], (d->count - at) * sizeof *d->ops);
-  memcpy(&d->ops[at], copy, length * sizeof *copy);
-  d->count += length;
+  memcpy(copy, &d->ops[fuzz_chance(&d->chance, d->count - length + 1)], length * sizeof *copy);
+  uint8_t shift = fuzz_chance(&d->chance, 2) != 0 ? (uint8_t)next_random(&d->chance) : 0;
+  for (size_t i = 0; i < length; i++) {
+    copy[i].slot = (uint8_t)(copy[i].slot + shift);
+    copy[i] = fuzz_op_normal(copy[i]);
+  }
+  fuzz_op *at = make_room(d, &length);
+  memcpy(at, copy, length * sizeof *copy);
 }
 
 static void swap(draft *d) {
-  size_t a = below(&d->chance, d->count), b = below(&d->chance, d->count);
+  size_t a = fuzz_chance(&d->chance, d->count), b = fuzz_chance(&d->chance, d->count);
   fuzz_op op = d->ops[a];
   d->ops[a] = d->ops[b];
   d->ops[b] = op;
 }
 
 static void replace(draft *d) {
-  d->ops[below(&d->chance, d->count)] = random_op(&d->chance, 32);
+  d->ops[fuzz_chance(&d->chance, d->count)] = random_op(&d->chance, 32);
 }
 
 // Another record's slot: most often one that is in use there.
 static void retarget(draft *d) {
-  fuzz_op *op = &d->ops[below(&d->chance, d->count)];
-  op->slot = d->ops[below(&d->chance, d->count)].slot;
+  fuzz_op *op = &d->ops[fuzz_chance(&d->chance, d->count)];
+  op->slot = d->ops[fuzz_chance(&d->chance, d->count)].slot;
   *op = fuzz_op_normal(*op);
 }
 
 static void resize(draft *d) {
-  fuzz_op *op = &d->ops[below(&d->chance, d->count)];
+  fuzz_op *op = &d->ops[fuzz_chance(&d->chance, d->count)];
   if (!fuzz_op_uses_size(fuzz_op_get_kind(op)))
     return;
-  if (below(&d->chance, 2) != 0)
+  if (fuzz_chance(&d->chance, 2) != 0)
     set_edge(op, &d->chance);
   else
     set_size(op, &d->chance);
 }
 
+static void give_size(fuzz_op *to, const fuzz_op *from) {
+  to->law = from->law;
+  to->low = from->low;
+  to->high = from->high;
+}
+
 // The size of another record, a little beside: blocks of one class next to one another.
 static void copy_size(draft *d) {
-  fuzz_op *op = &d->ops[below(&d->chance, d->count)];
-  const fuzz_op *other = &d->ops[below(&d->chance, d->count)];
+  fuzz_op *op = &d->ops[fuzz_chance(&d->chance, d->count)];
+  const fuzz_op *other = &d->ops[fuzz_chance(&d->chance, d->count)];
   if (!fuzz_op_uses_size(fuzz_op_get_kind(op)) || !fuzz_op_uses_size(fuzz_op_get_kind(other)))
     return;
-  op->law = other->law;
-  op->low = other->low;
-  op->high = other->high;
+  give_size(op, other);
+}
+
+// One size for many records: what goes wrong in a class needs many blocks of it.
+static void unify(draft *d) {
+  const fuzz_op model = d->ops[fuzz_chance(&d->chance, d->count)];
+  if (!fuzz_op_uses_size(fuzz_op_get_kind(&model)))
+    return;
+  size_t from = fuzz_chance(&d->chance, d->count), length = 1 + fuzz_chance(&d->chance, d->count - from);
+  size_t share = 1 + fuzz_chance(&d->chance, 3);
+  for (size_t i = from; i < from + length; i++)
+    if (fuzz_op_uses_size(fuzz_op_get_kind(&d->ops[i])) && fuzz_chance(&d->chance, share) == 0)
+      give_size(&d->ops[i], &model);
+}
+
+// Another call of the same size, on the same slot.
+static void rekind(draft *d) {
+  fuzz_op *op = &d->ops[fuzz_chance(&d->chance, d->count)];
+  fuzz_op other = random_op(&d->chance, 32);
+  other.slot = op->slot;
+  other.thread = op->thread;
+  if (fuzz_op_uses_size(fuzz_op_get_kind(op)) && fuzz_op_uses_size(fuzz_op_get_kind(&other)))
+    give_size(&other, op);
+  *op = fuzz_op_normal(other);
 }
 
 static void rethread(draft *d) {
-  size_t from = below(&d->chance, d->count);
-  size_t length = 1 + below(&d->chance, d->count - from);
-  uint8_t thread = (uint8_t)below(&d->chance, FUZZ_THREADS);
+  size_t from = fuzz_chance(&d->chance, d->count);
+  size_t length = 1 + fuzz_chance(&d->chance, d->count - from);
+  uint8_t thread = (uint8_t)fuzz_chance(&d->chance, FUZZ_THREADS);
   for (size_t i = 0; known.threads && i < length && i < 16; i++)
     d->ops[from + i].thread = thread;
 }
 
 static void change_byte(draft *d) {
-  fuzz_op *op = &d->ops[below(&d->chance, d->count)];
+  fuzz_op *op = &d->ops[fuzz_chance(&d->chance, d->count)];
   uint8_t bytes[FUZZ_RECORD_BYTES];
   memcpy(bytes, op, sizeof bytes);
-  size_t at = 1 + below(&d->chance, sizeof bytes - 1); // not the kind: that is what replace does
-  bytes[at] = (uint8_t)(below(&d->chance, 2) ? next_random(&d->chance)
-                                             : bytes[at] ^ (uint64_t)1 << below(&d->chance, 8));
+  size_t at = 1 + fuzz_chance(&d->chance, sizeof bytes - 1); // not the kind: that is what replace does
+  bytes[at] = (uint8_t)(fuzz_chance(&d->chance, 2) ? next_random(&d->chance)
+                                                   : bytes[at] ^ (uint64_t)1 << fuzz_chance(&d->chance, 8));
   memcpy(op, bytes, sizeof bytes);
   if (!known.threads)
     op->thread = 0;
   *op = fuzz_op_normal(*op);
 }
 
+// New records behind what is there. Half the time all are of one size: that of a record before, or a new one.
+static void extend(draft *d) {
+  size_t most = d->most < d->count + EXTENSION ? d->most : d->count + EXTENSION;
+  if (most == d->count)
+    return;
+  size_t end = d->count + 1 + fuzz_chance(&d->chance, most - d->count);
+  bool focused = fuzz_chance(&d->chance, 2) == 0;
+  unsigned slots = fuzz_chance(&d->chance, 4) == 0 ? FUZZ_SLOTS : 32; // in many, blocks pile up
+  fuzz_op model = d->ops[fuzz_chance(&d->chance, d->count)];
+  if (!fuzz_op_uses_size(fuzz_op_get_kind(&model)))
+    set_size(&model, &d->chance);
+  for (; d->count < end; d->count++) {
+    fuzz_op op = random_op(&d->chance, slots);
+    if (focused && fuzz_op_uses_size(fuzz_op_get_kind(&op)))
+      give_size(&op, &model);
+    d->ops[d->count] = op;
+  }
+}
+
 size_t fuzz_mutate(uint8_t *data, size_t size, size_t capacity, unsigned seed) {
-  static void (*const mutations[])(draft *) = {insert,   insert,   insert,     drop,   drop,
-                                               splice,   swap,     replace,    resize, copy_size,
-                                               retarget, rethread, change_byte};
+  static void (*const mutations[])(draft *) = {insert, insert, insert,   drop,     drop,       splice,
+                                               splice, swap,   replace,  resize,   copy_size,  unify,
+                                               rekind, rekind, retarget, rethread, change_byte};
   draft d = {.ops = (fuzz_op *)data,
              .count = size / FUZZ_RECORD_BYTES,
              .most = capacity / FUZZ_RECORD_BYTES,
@@ -272,35 +333,47 @@ size_t fuzz_mutate(uint8_t *data, size_t size, size_t capacity, unsigned seed) {
     d.count = d.most;
   if (d.count == 0)
     d.ops[d.count++] = random_op(&d.chance, 32);
-  // One time in three a program made anew: small changes to what is known never reach far (README.md has figures).
-  if (below(&d.chance, 3) == 0)
+  if (known.kinds & 1u << FUZZ_OP_RACE && fuzz_chance(&d.chance, 2) == 0)
+    return fuzz_race_mutate(d.ops, d.count, d.most, &d.chance) * FUZZ_RECORD_BYTES;
+  // Chance alone still finds what no feature leads to (README.md has figures).
+  if (fuzz_chance(&d.chance, FRESH) == 0)
     return fuzz_random_program(data, d.most < FRESH_LEN ? d.most : FRESH_LEN,
                                (unsigned)next_random(&d.chance));
-  size_t steps = 1 + below(&d.chance, MOST_STEPS);
+  if (fuzz_chance(&d.chance, 4) != 0) {
+    size_t count = fuzz_archive_pick(d.ops, d.most, &d.chance);
+    d.count = count != 0 ? count : d.count;
+    if (count != 0 && count < d.most && fuzz_chance(&d.chance, 2) == 0) {
+      extend(&d);
+      return d.count * FUZZ_RECORD_BYTES;
+    }
+  }
+  size_t steps = (size_t)1 << fuzz_chance(&d.chance, 4);
   for (size_t i = 0; i < steps; i++)
-    mutations[below(&d.chance, sizeof mutations / sizeof mutations[0])](&d);
+    mutations[fuzz_chance(&d.chance, sizeof mutations / sizeof mutations[0])](&d);
   return d.count * FUZZ_RECORD_BYTES;
 }
 
 size_t fuzz_cross_over(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size, uint8_t *out,
                        size_t capacity, unsigned seed) {
   uint64_t chance = seed;
+  if (fuzz_chance(&chance, 4) != 0)
+    return 0;
   size_t counts[2] = {a_size / FUZZ_RECORD_BYTES, b_size / FUZZ_RECORD_BYTES};
   const uint8_t *parents[2] = {a, b};
   size_t at[2] = {0, 0};
   size_t most = capacity / FUZZ_RECORD_BYTES, count = 0;
   // Stretches of one, then of the other, each from where it left off.
-  for (unsigned turn = (unsigned)below(&chance, 2); count < most && (at[0] < counts[0] || at[1] < counts[1]);
-       turn ^= 1) {
+  for (unsigned turn = (unsigned)fuzz_chance(&chance, 2);
+       count < most && (at[0] < counts[0] || at[1] < counts[1]); turn ^= 1) {
     size_t left = counts[turn] - at[turn];
-    size_t length = 1 + below(&chance, 16);
+    size_t length = 1 + fuzz_chance(&chance, 16);
     length = length < left ? length : left;
     length = length < most - count ? length : most - count;
     memcpy(out + count * FUZZ_RECORD_BYTES, parents[turn] + at[turn] * FUZZ_RECORD_BYTES,
            length * FUZZ_RECORD_BYTES);
     at[turn] += length;
     count += length;
-    if (below(&chance, 32) == 0)
+    if (fuzz_chance(&chance, 32) == 0)
       break; // children need not be as long as both
   }
   return count * FUZZ_RECORD_BYTES;
@@ -308,8 +381,17 @@ size_t fuzz_cross_over(const uint8_t *a, size_t a_size, const uint8_t *b, size_t
 
 size_t fuzz_random_program(uint8_t *out, size_t count, unsigned seed) {
   uint64_t chance = seed;
+  if (known.kinds & 1u << FUZZ_OP_RACE) {
+    fuzz_race_program((fuzz_op *)out, count, &chance);
+    return count * FUZZ_RECORD_BYTES;
+  }
+  uint8_t aligned = 0; // slot of the latest aligned_alloc: free_aligned_sized would seldom meet one by chance
   for (size_t i = 0; i < count; i++) {
     fuzz_op op = random_op(&chance, 32);
+    if (fuzz_op_get_kind(&op) == FUZZ_OP_ALIGNED_ALLOC)
+      aligned = op.slot;
+    else if (fuzz_op_get_kind(&op) == FUZZ_OP_FREE_ALIGNED_SIZED)
+      op.slot = aligned;
     memcpy(out + i * FUZZ_RECORD_BYTES, &op, sizeof op);
   }
   return count * FUZZ_RECORD_BYTES;

@@ -1,10 +1,13 @@
 // mutate.h: mutations that know what a record is. libFuzzer calls them through LLVMFuzzerCustomMutator and
 // LLVMFuzzerCustomCrossOver (target.c).
 //
-// Insert, delete, duplicate and swap records; splice a stretch from elsewhere in the program; retarget a slot to
-// one that is in use; nudge a size to the edge of a size class (learnt from the subject) or of a page; change the
-// law; give a stretch to another thread; and, now and then, libFuzzer's own byte mutations, so that nothing is
-// out of reach. Programs stay whole records, normalised, so that equal programs are equal inputs.
+// What is mutated is a program of the archive (archive.h), to which new records are added or which is changed; or
+// libFuzzer's choice; or, one time in eight, nothing at all is kept and the program is new.
+//
+// Insert, delete and swap records; a stretch once more, on other slots too; retarget a slot to one that is in use;
+// another call of the same size; one size for many records; a size at the edge of a size class (learnt from the
+// subject) or of a page; another law; a stretch for another thread; and single bytes, so that nothing is out of reach.
+// Programs stay whole records, normalised, so that equal programs are equal inputs.
 #ifndef HEAPARENA_FUZZ_MUTATE_H
 #define HEAPARENA_FUZZ_MUTATE_H
 
@@ -22,12 +25,15 @@ void fuzz_mutate_kinds(uint32_t kinds, bool threads);
 // chance comes from `seed`.
 size_t fuzz_mutate(uint8_t *data, size_t size, size_t capacity, unsigned seed);
 
-// A child of two programs: alternating stretches, or one laid into the other. Returns the bytes written to
-// `out`, at most `capacity`.
+// A child of two programs: alternating stretches of both. Returns the bytes written to `out`, at most `capacity`; three
+// times in four 0: libFuzzer, which would cross every second input, then mutates it instead.
 size_t fuzz_cross_over(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size, uint8_t *out,
                        size_t capacity, unsigned seed);
 
 // A random program of `count` records: for controls and seeds.
 size_t fuzz_random_program(uint8_t *out, size_t count, unsigned seed);
+
+// A number below `limit` (0 where that is 0), of the chain of chances in *state.
+size_t fuzz_chance(uint64_t *state, size_t limit);
 
 #endif

@@ -1,6 +1,8 @@
 // op_program.c: see op_program.h. The forms as traces are in program_trace.c.
 #include "fuzz/op_program.h"
 
+#include "fuzz/schedule_race.h"
+
 #include <string.h>
 
 #define MOST_LIVE_SIZE                                                                                       \
@@ -29,6 +31,8 @@ static const char *const names[FUZZ_OP_KINDS] = {
     [FUZZ_OP_FORK] = "fork",
     [FUZZ_OP_CLOCK] = "clock",
     [FUZZ_OP_FAIL_MAP] = "fail_map",
+    [FUZZ_OP_RACE] = "race",
+    [FUZZ_OP_MISUSE] = "misuse",
 };
 
 const char *fuzz_op_name(fuzz_op_kind kind) {
@@ -123,7 +127,8 @@ uint64_t fuzz_op_milliseconds(const fuzz_op *op) {
 
 // Which of a record's bytes its kind looks at.
 static void used_bytes(fuzz_op_kind kind, bool *slot, bool *alignment, bool *fill) {
-  *slot = kind <= FUZZ_OP_USABLE || kind == FUZZ_OP_FREE_RUN || kind == FUZZ_OP_FILL_RUN;
+  *slot = kind <= FUZZ_OP_USABLE || kind == FUZZ_OP_FREE_RUN || kind == FUZZ_OP_FILL_RUN ||
+          kind == FUZZ_OP_MISUSE;
   *alignment = kind == FUZZ_OP_CALLOC || kind == FUZZ_OP_REALLOCARRAY || kind == FUZZ_OP_ALIGNED_ALLOC ||
                kind == FUZZ_OP_POSIX_MEMALIGN || kind == FUZZ_OP_FILL_RUN || kind == FUZZ_OP_PAIRS;
   *fill = fuzz_op_uses_size(kind) || kind == FUZZ_OP_USABLE;
@@ -134,6 +139,8 @@ fuzz_op fuzz_op_normal(fuzz_op op) {
   bool slot, alignment, fill;
   used_bytes(kind, &slot, &alignment, &fill);
   op.kind = (uint8_t)kind;
+  if (kind == FUZZ_OP_RACE)
+    return fuzz_race_normal(op);
   op.thread = (uint8_t)fuzz_op_thread(&op);
   if (!slot)
     op.slot = 0;
@@ -141,10 +148,11 @@ fuzz_op fuzz_op_normal(fuzz_op op) {
     op.alignment = 0;
   if (!fill)
     op.fill = 0;
-  bool operands = kind == FUZZ_OP_CLOCK || kind == FUZZ_OP_FAIL_MAP || kind == FUZZ_OP_FREE_RUN;
+  bool operands =
+      kind == FUZZ_OP_CLOCK || kind == FUZZ_OP_FAIL_MAP || kind == FUZZ_OP_FREE_RUN || kind == FUZZ_OP_MISUSE;
   if (!fuzz_op_uses_size(kind) && !operands)
     op.law = op.low = op.high = 0;
-  if (kind == FUZZ_OP_FAIL_MAP || kind == FUZZ_OP_FREE_RUN)
+  if (kind == FUZZ_OP_FAIL_MAP || kind == FUZZ_OP_FREE_RUN || kind == FUZZ_OP_MISUSE)
     op.law = 0;
   return op;
 }
@@ -170,6 +178,10 @@ void fuzz_op_print(FILE *out, const fuzz_op *op, size_t slot_size) {
   fuzz_op_kind kind = fuzz_op_get_kind(op);
   bool slot, alignment, fill;
   used_bytes(kind, &slot, &alignment, &fill);
+  if (kind == FUZZ_OP_RACE) {
+    fuzz_race_print(out, op);
+    return;
+  }
   fprintf(out, "t%u %s", fuzz_op_thread(op), fuzz_op_name(kind));
   if (slot)
     fprintf(out, " slot %u", op->slot);
@@ -190,6 +202,8 @@ void fuzz_op_print(FILE *out, const fuzz_op *op, size_t slot_size) {
   }
   if (kind == FUZZ_OP_FREE_RUN)
     fprintf(out, " slots %u", fuzz_op_repeats(op));
+  if (kind == FUZZ_OP_MISUSE)
+    fprintf(out, " way %u", (unsigned)fuzz_op_misuse(op));
   if (kind == FUZZ_OP_CLOCK)
     fprintf(out, " ahead %llu ms", (unsigned long long)fuzz_op_milliseconds(op));
   if (kind == FUZZ_OP_FAIL_MAP)

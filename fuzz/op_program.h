@@ -48,6 +48,8 @@ typedef enum fuzz_op_kind {
   FUZZ_OP_FORK,         // a child checks, allocates and frees; the parent goes on when it has ended well
   FUZZ_OP_CLOCK,        // the allocator's clock jumps ahead by fuzz_op_milliseconds()
   FUZZ_OP_FAIL_MAP,     // of the next calls to the system for memory, number low + 1 and high more fail
+  FUZZ_OP_RACE,   // the next records run at once (schedule_race.h); nothing but for the target `schedule`
+  FUZZ_OP_MISUSE, // a wrong call (fuzz_op_misuse), where the allocator promises to find every one
   FUZZ_OP_KINDS
 } fuzz_op_kind;
 
@@ -85,6 +87,7 @@ typedef struct fuzz_program {
 // The records in `size` bytes at `data`: no copy, the program lives as long as the bytes.
 fuzz_program fuzz_program_decode(const uint8_t *data, size_t size);
 
+// Every byte is a kind and every byte a thread: no program is invalid.
 static inline fuzz_op_kind fuzz_op_get_kind(const fuzz_op *op) {
   return (fuzz_op_kind)(op->kind % FUZZ_OP_KINDS);
 }
@@ -100,6 +103,20 @@ size_t fuzz_op_count(const fuzz_op *op);
 // Blocks of a FREE_RUN or FILL_RUN, times of PAIRS.
 unsigned fuzz_op_repeats(const fuzz_op *op);
 uint64_t fuzz_op_milliseconds(const fuzz_op *op);
+
+// What a MISUSE record does with the slot's block. Those of a freed block free it first.
+typedef enum fuzz_misuse {
+  FUZZ_MISUSE_FREE_TWICE,    // free, and free again
+  FUZZ_MISUSE_FREE_LATER,    // free of a block that was freed some calls ago and is nobody's now
+  FUZZ_MISUSE_FREE_INTERIOR, // free of an address inside it: it stays live
+  FUZZ_MISUSE_FREE_FOREIGN,  // free of what no allocator gave
+  FUZZ_MISUSE_REALLOC_FREED,
+  FUZZ_MISUSE_USABLE_FREED,
+  FUZZ_MISUSES
+} fuzz_misuse;
+static inline fuzz_misuse fuzz_op_misuse(const fuzz_op *op) {
+  return (fuzz_misuse)(op->low % FUZZ_MISUSES);
+}
 
 // Name of a kind as printed and parsed: "posix_memalign".
 const char *fuzz_op_name(fuzz_op_kind kind);

@@ -37,7 +37,9 @@ static const struct {
     [FUZZ_ORACLE_HEAP] = {"heap", "The allocator's own check of its heap found faults (printed above)."},
     [FUZZ_ORACLE_COUNTERS] =
         {"counters", "The allocator's counts of live blocks and bytes must be those of the program."},
-    [FUZZ_ORACLE_EMPTY] = {"empty", "When every block was freed, the allocator must count none as live."},
+    [FUZZ_ORACLE_EMPTY] =
+        {"empty", "When every block was freed, the allocator must count none as live, and, the other "
+                  "threads gone and the heap purged, hold no more pages than at the start."},
     [FUZZ_ORACLE_FORK] = {"fork",
                           "After fork both processes must be able to use their blocks and the allocator; the "
                           "child found a fault, crashed or hung."},
@@ -45,6 +47,16 @@ static const struct {
     [FUZZ_ORACLE_HANG] = {"hang", "A call of the allocator did not return."},
     [FUZZ_ORACLE_DIFFERENTIAL] = {"differential",
                                   "Allocators disagree on whether a call must succeed or fail."},
+    [FUZZ_ORACLE_DEADLOCK] =
+        {"deadlock", "Calls on several threads must end. Every thread that is inside a call waits for a "
+                     "lock that none of them will let go of, or for a wake-up that nobody will send."},
+    [FUZZ_ORACLE_LIVELOCK] =
+        {"livelock", "Calls on several threads must end. They went on and on although each thread was "
+                     "let run in turn."},
+    [FUZZ_ORACLE_MISUSE] =
+        {"misuse", "The allocator promises to find every double, interior and foreign free, and every "
+                   "realloc and usable size of a freed block: it must report each such call, once, and do "
+                   "nothing else."},
 };
 
 const char *fuzz_oracle_name(fuzz_oracle oracle) {

@@ -25,9 +25,12 @@ int __real_madvise(void *address, size_t length, int advice);
 int __wrap_madvise(void *address, size_t length, int advice);
 int __real_clock_gettime(clockid_t clock, struct timespec *now);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+ssize_t __real_write(int fd, const void *data, size_t size);
+ssize_t __wrap_write(int fd, const void *data, size_t size);
 
 fuzz_os_counts fuzz_os;
 __thread bool fuzz_os_inside;
+__thread bool fuzz_os_mute;
 
 static struct {
   unsigned skip, more; // requests to let through, then to refuse
@@ -85,6 +88,10 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *now) {
   }
   return result;
 }
+
+ssize_t __wrap_write(int fd, const void *data, size_t size) {
+  return fuzz_os_mute && fd == STDERR_FILENO ? (ssize_t)size : __real_write(fd, data, size);
+}
 // NOLINTEND(bugprone-reserved-identifier)
 
 static void *hooked_mremap(void *old, size_t old_size, size_t size, int flags, ...) {
@@ -114,11 +121,11 @@ static long hooked_syscall(long number, long a, long b, long c, long d, long e, 
 typedef struct hook {
   const char *name;
   uintptr_t address;
-  enum { FOR_MEMORY, FOR_RETURN, FOR_TIME } what;
+  enum { FOR_MEMORY, FOR_RETURN, FOR_TIME, FOR_WORDS } what;
 } hook;
 
 static const hook *hook_named(const char *name) {
-  static hook hooks[9];
+  static hook hooks[10];
   if (hooks[0].name == NULL) {
     const hook all[] = {
         {"mmap", (uintptr_t)__wrap_mmap, FOR_MEMORY},
@@ -130,6 +137,7 @@ static const hook *hook_named(const char *name) {
         {"munmap", (uintptr_t)__wrap_munmap, FOR_RETURN},
         {"madvise", (uintptr_t)__wrap_madvise, FOR_RETURN},
         {"clock_gettime", (uintptr_t)__wrap_clock_gettime, FOR_TIME},
+        {"write", (uintptr_t)__wrap_write, FOR_WORDS},
     };
     memcpy(hooks, all, sizeof hooks);
   }

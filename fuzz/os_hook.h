@@ -24,6 +24,9 @@ extern fuzz_os_counts fuzz_os;
 // Set while a thread is inside the subject: only then requests fail or are counted. Thread-local.
 extern __thread bool fuzz_os_inside;
 
+// While it is set, what this thread writes to stderr is dropped: reports of misuse that was made on purpose.
+extern __thread bool fuzz_os_mute;
+
 // Leads the calls of the library (a handle of dlopen) here. Returns whether any call for memory was found;
 // *clock tells whether one of clock_gettime was.
 bool fuzz_os_hook_library(void *handle, bool *clock);

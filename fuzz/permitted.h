@@ -1,11 +1,26 @@
-// permitted.h: what released versions of other people's allocators are known to do against the rules: the oracle
-// that would stop at it again and again is off for that version, unless --oracles asks for it.
+// permitted.h: what released versions of other people's allocators are known to do against the rules, deed by deed: a
+// campaign that stopped at it again and again would find nothing else. Anything beyond the deed is a finding, and
+// --oracles lets nothing pass. findings.md has the why of each.
 #ifndef HEAPARENA_FUZZ_PERMITTED_H
 #define HEAPARENA_FUZZ_PERMITTED_H
 
+#include "fuzz/op_program.h"
 #include "fuzz/shadow.h"
 
-// The oracles (bits) to be left out for this subject; `failures`: the system refuses it memory. Each reason goes to `out`, one line, if that is not NULL.
-uint32_t fuzz_permitted(const fuzz_subject *subject, bool failures, FILE *out);
+// What a call did that breaks a rule.
+typedef struct fuzz_deed {
+  fuzz_oracle oracle; // that would report it
+  fuzz_op_kind kind;  // of the call
+  size_t requested;   // bytes; SIZE_MAX: the product overflows
+  size_t alignment;   // 1: the call has none
+  bool live;          // it was to resize a live block
+  int error;          // errno after it; the signal that it died of
+} fuzz_deed;
+
+// Whether this library, of this version, is known for exactly that.
+bool fuzz_permitted(const fuzz_subject *subject, const fuzz_deed *deed);
+
+// One line for each deed that is let pass for this subject.
+void fuzz_permitted_print(const fuzz_subject *subject, FILE *out);
 
 #endif

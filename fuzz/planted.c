@@ -1,7 +1,6 @@
-// planted.c: see planted.h. To add one: a function that replaces calls, and a line in the table.
-#include "fuzz/planted.h"
-
-#include "adapters/adapters.h"
+// planted.c: see planted.h. Here are the first faults and the table of all; others are in planted_blocks.c and
+// planted_life.c. To add one: a function that replaces calls, and a line in a table.
+#include "fuzz/planted_parts.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -9,10 +8,6 @@
 #include <sys/mman.h>
 
 #define LATE 2000u // calls at one size before the late fault shows
-
-static const ha_alloc *sound(void) {
-  return ha_adapter_template.linked;
-}
 
 static struct {
   void *last;        // block handed out before
@@ -199,7 +194,7 @@ static void plant_nothing(ha_alloc *alloc) {
   (void)alloc;
 }
 
-static const fuzz_planted all[] = {
+static const fuzz_planted faults[] = {
     {"none", "nothing: the control", FUZZ_ORACLES, 500, plant_nothing},
     {"overlap", "malloc of 1001 to 1024 bytes hands out the block before once more", FUZZ_ORACLE_OVERLAP, 100,
      plant_overlap},
@@ -219,15 +214,32 @@ static const fuzz_planted all[] = {
     {"failed", "a failed realloc changes the block's first byte", FUZZ_ORACLE_FAILED, 600, plant_failed},
 };
 
+#define MOST 64u // faults of all files
+
 const fuzz_planted *fuzz_planted_all(size_t *count) {
-  *count = sizeof all / sizeof all[0];
+  static fuzz_planted all[MOST];
+  static size_t known;
+  if (known == 0) {
+    const fuzz_planted_part parts[] = {
+        {faults, sizeof faults / sizeof faults[0]}, fuzz_planted_blocks(), fuzz_planted_life()};
+    for (size_t part = 0; part < sizeof parts / sizeof parts[0]; part++)
+      for (size_t i = 0; i < parts[part].count && known < MOST; i++)
+        all[known++] = parts[part].faults[i];
+  }
+  *count = known;
   return all;
 }
 
 const fuzz_planted *fuzz_planted_find(const char *name) {
-  for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+  size_t count;
+  const fuzz_planted *all = fuzz_planted_all(&count);
+  for (size_t i = 0; i < count; i++)
     if (strcmp(all[i].name, name) == 0)
       return &all[i];
+  const fuzz_planted *steps = fuzz_planted_steps(&count);
+  for (size_t i = 0; i < count; i++)
+    if (strcmp(steps[i].name, name) == 0)
+      return &steps[i];
   return NULL;
 }
 

@@ -1,4 +1,5 @@
 // planted.h: allocators with a fault put in on purpose: the proof that the oracles look.
+// (Faults inside gomalloc: mutants/.)
 //
 // Each is a wrapper around the small allocator of adapters/template.c, sound but for one thing. The oracle that
 // must see it is named here; planted_test.c holds that it does, within a stated number of executions, and that it
@@ -18,6 +19,10 @@ typedef struct fuzz_planted {
 
 // All of them, *count. The first, "none", is sound.
 const fuzz_planted *fuzz_planted_all(size_t *count);
+// Those that need several steps (planted_steps.c), too many for chance: `executions` is 0, fuzz/feedback_experiment.py
+// measures them.
+const fuzz_planted *fuzz_planted_steps(size_t *count);
+// Of both; NULL for an unknown name.
 const fuzz_planted *fuzz_planted_find(const char *name);
 
 // The allocator with that fault. All share one heap and some state: one fault per process.

@@ -113,6 +113,9 @@ static void put_record(writing *w, const fuzz_op *op) {
     free_slot(w, thread, op->slot, HA_OP_FREE);
   else if (kind == FUZZ_OP_FREE_SIZED || kind == FUZZ_OP_FREE_ALIGNED_SIZED)
     free_slot(w, thread, op->slot, HA_OP_FREE_SIZED);
+  else if (kind == FUZZ_OP_MISUSE && fuzz_op_misuse(op) != FUZZ_MISUSE_FREE_LATER &&
+           fuzz_op_misuse(op) != FUZZ_MISUSE_FREE_INTERIOR && fuzz_op_misuse(op) != FUZZ_MISUSE_FREE_FOREIGN)
+    free_slot(w, thread, op->slot, HA_OP_FREE); // the right half of it
   else if (kind == FUZZ_OP_PURGE)
     put(w, thread, HA_OP_PURGE, 0, 0, 0, false);
   else if (kind == FUZZ_OP_FREE_RUN || kind == FUZZ_OP_FREE_ALL)

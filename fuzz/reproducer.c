@@ -3,6 +3,7 @@
 #include "fuzz/reproducer.h"
 
 #include "fuzz/reproducer_parts.h"
+#include "fuzz/schedule.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -130,11 +131,18 @@ static size_t pairs_at(const fuzz_reduced *r, size_t at) {
   return times;
 }
 
+// The next event from `at` on that is a call, not a switch inside one.
+static size_t next_call(const fuzz_reduced *r, size_t at) {
+  while (at < r->event_count && r->events[at].kind == FUZZ_OP_RACE)
+    at++;
+  return at;
+}
+
 // Writes the steps; the thread of each goes to `threads`, negative where the thread ends. Returns their number.
 static size_t write_steps(FILE *out, const fuzz_reduced *r, numbering *numbers, int8_t *threads) {
   bool live[FUZZ_SLOTS + 1] = {false};
   size_t steps = 0;
-  for (size_t i = 0; i < r->event_count; steps++) {
+  for (size_t i = next_call(r, 0); i < r->event_count; steps++) {
     const fuzz_event *e = &r->events[i];
     size_t times = pairs_at(r, i);
     fprintf(out, "  case %zu: ", steps);
@@ -145,7 +153,7 @@ static size_t write_steps(FILE *out, const fuzz_reduced *r, numbering *numbers, 
       fprintf(out, "\n    ");
       write_event(out, e + 1, numbers, false);
       fprintf(out, "\n  } break;\n");
-      i += 2 * times;
+      i = next_call(r, i + 2 * times);
       continue;
     }
     write_event(out, e, numbers, live[e->slot]);
@@ -154,7 +162,7 @@ static size_t write_steps(FILE *out, const fuzz_reduced *r, numbering *numbers, 
       live[e->slot] = !e->failed;
     else if (frees(e))
       live[e->slot] = false;
-    i++;
+    i = next_call(r, i + 1);
   }
   return steps;
 }
@@ -174,7 +182,7 @@ static void describe(FILE *out, const fuzz_campaign *campaign, const fuzz_reduce
 static bool needs_more_than_calls(const fuzz_reduced *r) {
   for (size_t i = 0; i < r->count; i++) {
     fuzz_op_kind kind = fuzz_op_get_kind(&r->ops[i]);
-    if (kind == FUZZ_OP_FAIL_MAP || kind == FUZZ_OP_CLOCK)
+    if (kind == FUZZ_OP_FAIL_MAP || kind == FUZZ_OP_CLOCK || kind == FUZZ_OP_MISUSE)
       return true;
   }
   return false;
@@ -209,6 +217,12 @@ bool fuzz_write_c(const fuzz_campaign *campaign, const fuzz_reduced *reduced, co
   if (needs_more_than_calls(reduced))
     fprintf(out, " * The finding needs failing system calls or a moved clock, which these calls alone lack:\n"
                  " * replay the .fuzz file beside this one.\n");
+  if (campaign->target->schedule)
+    fprintf(out, " * The finding needs threads that are interleaved inside these calls, which a program "
+                 "cannot say: here they\n"
+                 " * run one after another. `heaparena-fuzz replay --target schedule` with the .fuzz file "
+                 "beside this one\n"
+                 " * runs them as they were found; the .txt file says where each was stopped.\n");
   fprintf(out, " */\n#define BLOCKS %d\n#define STEPS %zu\n#define ERRNO %d\n", numbers.next + 1, count,
           (campaign->options.oracles >> FUZZ_ORACLE_ERRNO) & 1);
   fputs(reproducer_head, out);
@@ -232,6 +246,15 @@ void fuzz_explain(FILE *out, const fuzz_campaign *campaign, const fuzz_reduced *
           reduced->count, reduced->trials, reduced->repeats);
   fuzz_program_print(out, (fuzz_program){reduced->ops, reduced->count});
   const char *library = campaign->subjects[0]->alloc.library;
+  if (campaign->target->schedule) {
+    putc('\n', out);
+    fuzz_schedule_explain(out, campaign->subjects[0], reduced->events, reduced->event_count);
+    bool own = strcmp(campaign->subjects[0]->alloc.name, "gomalloc") == 0; // found beside the program
+    fprintf(out, "\nAgain: heaparena-fuzz replay --target schedule --allocator %s%s%s %s.fuzz\n",
+            campaign->subjects[0]->alloc.name, own ? "" : "=", own ? "" : library, base);
+    fprintf(out, "The calls alone, one after another (%s.c), do not show it.\n", base);
+    return;
+  }
   fprintf(out, "\nAgain: heaparena-fuzz replay --target %s --allocator %s%s%s %s.fuzz\n",
           campaign->target->name, campaign->subjects[0]->alloc.name, library ? "=" : "",
           library ? library : "", base);

@@ -164,6 +164,11 @@ static uint32_t extent_from(const fuzz_shadow *shadow, uintptr_t start) {
   return low;
 }
 
+bool fuzz_shadow_holds(const fuzz_shadow *shadow, uintptr_t address) {
+  uint32_t after = extent_from(shadow, address + 1);
+  return after > 0 && address < shadow->sorted[after - 1].end;
+}
+
 static void insert(fuzz_shadow *shadow, uint32_t at, uint32_t slot) {
   const fuzz_block *block = &shadow->blocks[slot];
   memmove(&shadow->sorted[at + 1], &shadow->sorted[at], (shadow->live - at) * sizeof shadow->sorted[0]);
@@ -298,23 +303,27 @@ void fuzz_shadow_restore(fuzz_shadow *shadow, uint32_t slot, const fuzz_block *b
   insert(shadow, extent_from(shadow, block->address), slot);
 }
 
-bool fuzz_shadow_unchanged(fuzz_shadow *shadow, const fuzz_subject *subject) {
-  // A few at a time, others each time: a program with many failures would else do nothing but look.
-  uint32_t first = shadow->live > UNCHANGED_LOOK ? shadow->op * 7 % shadow->live : 0;
-  for (uint32_t i = 0; i < UNCHANGED_LOOK && i < shadow->live; i++) {
-    uint32_t slot = shadow->sorted[(first + i) % shadow->live].slot;
-    const fuzz_block *block = &shadow->blocks[slot];
-    size_t usable = fuzz_usable(subject, (void *)block->address, block->requested);
-    if (usable != block->usable && subject->alloc.usable_size &&
-        !fuzz_shadow_fail(shadow, FUZZ_ORACLE_FAILED, (int)slot, -1,
-                          "after a failed call slot %u's usable size is %zu, not %zu", slot, usable,
-                          block->usable))
-      return false;
-    if (first_difference(block, (const void *)block->address, block->usable) != block->usable &&
-        !fuzz_shadow_fail(shadow, FUZZ_ORACLE_FAILED, (int)slot, -1,
+static bool check_unchanged(fuzz_shadow *shadow, const fuzz_subject *subject, uint32_t slot) {
+  const fuzz_block *block = &shadow->blocks[slot];
+  size_t usable = fuzz_usable(subject, (void *)block->address, block->requested);
+  if (usable != block->usable && subject->alloc.usable_size &&
+      !fuzz_shadow_fail(shadow, FUZZ_ORACLE_FAILED, (int)slot, -1,
+                        "after a failed call slot %u's usable size is %zu, not %zu", slot, usable,
+                        block->usable))
+    return false;
+  return first_difference(block, (const void *)block->address, block->usable) == block->usable ||
+         fuzz_shadow_fail(shadow, FUZZ_ORACLE_FAILED, (int)slot, -1,
                           "a failed call changed the contents of slot %u's block (%p)", slot,
-                          (void *)block->address))
+                          (void *)block->address);
+}
+
+bool fuzz_shadow_unchanged(fuzz_shadow *shadow, const fuzz_subject *subject, uint32_t own) {
+  if (shadow->blocks[own].address != 0 && !check_unchanged(shadow, subject, own))
+    return false;
+  // Of the others a few at a time, others each time: a program with many failures would else do nothing but look.
+  uint32_t first = shadow->live > UNCHANGED_LOOK ? shadow->op * 7 % shadow->live : 0;
+  for (uint32_t i = 0; i < UNCHANGED_LOOK && i < shadow->live; i++)
+    if (!check_unchanged(shadow, subject, shadow->sorted[(first + i) % shadow->live].slot))
       return false;
-  }
   return true;
 }

@@ -37,9 +37,13 @@ typedef enum fuzz_oracle {
   FUZZ_ORACLE_CRASH,        // "crash": a signal inside the allocator
   FUZZ_ORACLE_HANG,         // "hang": an operation did not end in time
   FUZZ_ORACLE_DIFFERENTIAL, // "differential": allocators disagree about what a call must do
+  FUZZ_ORACLE_DEADLOCK,     // "deadlock": every thread waits for a lock or a wake-up (target schedule)
+  FUZZ_ORACLE_LIVELOCK,     // "livelock": threads run and run, and no call ends (target schedule)
+  FUZZ_ORACLE_MISUSE,       // "misuse": a wrong call was not reported, once, or something that was right was
   FUZZ_ORACLES
 } fuzz_oracle;
 
+// As --oracles and findings name it.
 const char *fuzz_oracle_name(fuzz_oracle oracle);
 // The paragraph that explains to people which rule was broken and why it matters.
 const char *fuzz_oracle_rule(fuzz_oracle oracle);
@@ -109,6 +113,9 @@ typedef struct fuzz_request {
 bool fuzz_shadow_add(fuzz_shadow *shadow, const fuzz_subject *subject, void *block,
                      const fuzz_request *request);
 
+// Whether the byte belongs to a live block.
+bool fuzz_shadow_holds(const fuzz_shadow *shadow, uintptr_t address);
+
 // Checks that the block's bytes are what was written.
 bool fuzz_shadow_verify(fuzz_shadow *shadow, uint32_t slot);
 bool fuzz_shadow_verify_all(fuzz_shadow *shadow);
@@ -118,7 +125,7 @@ bool fuzz_shadow_kept(fuzz_shadow *shadow, const fuzz_block *old, const void *no
 fuzz_block fuzz_shadow_remove(fuzz_shadow *shadow, uint32_t slot);
 // Puts back a block that was removed: the call that should have taken it failed.
 void fuzz_shadow_restore(fuzz_shadow *shadow, uint32_t slot, const fuzz_block *block);
-// After a failed call: every block has its contents and its usable size.
-bool fuzz_shadow_unchanged(fuzz_shadow *shadow, const fuzz_subject *subject);
+// After a failed call for slot `own`: its block, if it has one, and some others have their contents and usable sizes.
+bool fuzz_shadow_unchanged(fuzz_shadow *shadow, const fuzz_subject *subject, uint32_t own);
 
 #endif

@@ -113,10 +113,20 @@ static void extend(fuzz_subject *subject, bool apart) {
   for (size_t i = 0; i < count; i++)
     if (all[i]->extend && strcmp(all[i]->name, "system") != 0 &&
         all[i]->extend(&subject->alloc, subject->handle)) {
-      if (strcmp(all[i]->name, "gomalloc") == 0)
+      if (strcmp(all[i]->name, "gomalloc") == 0) {
         subject->abilities |= FUZZ_ZEROES_USABLE | FUZZ_COUNTS_EXACTLY;
+        subject->misuse = fuzz_gomalloc_misuse(subject->handle);
+      }
       return;
     }
+}
+
+static bool has_heap(const struct opened *opening, char *why, size_t why_size) {
+  if (!(opening->subject.alloc.traits &
+        (HA_TRAIT_NEVER_FREES | HA_TRAIT_SHARED_BLOCKS | HA_TRAIT_TRACE_ONLY)))
+    return true;
+  snprintf(why, why_size, "%s is a bound, not an allocator: it has no heap to corrupt", opening->name);
+  return false;
 }
 
 static bool open_library(struct opened *into, const char *path, const char *prefix, char *const argv[],
@@ -135,9 +145,9 @@ static bool open_library(struct opened *into, const char *path, const char *pref
   fuzz_subject *subject = &into->subject;
   bool apart = strstr(into->library, "/libc.so.6") != NULL;
   subject->handle = load(into->library, apart, argv, why, why_size);
-  if (subject->handle == NULL ||
-      !ha_library_fill(&subject->alloc, subject->handle, into->library, prefix, why, why_size))
+  if (subject->handle == NULL)
     return false;
+  bool filled = ha_library_fill(&subject->alloc, subject->handle, into->library, prefix, why, why_size);
   ha_library_file_version(into->library, into->version, sizeof into->version);
   subject->alloc.version = into->version;
   subject->alloc.library = into->library;
@@ -146,18 +156,20 @@ static bool open_library(struct opened *into, const char *path, const char *pref
     subject->abilities |= FUZZ_CAN_FAIL_MAPS;
   if (clock)
     subject->abilities |= FUZZ_CAN_SHIFT_CLOCK;
-  extend(subject, apart);
-  return true;
+  if (filled)
+    extend(subject, apart);
+  return ha_library_plugin(&subject->alloc, subject->handle, into->library, why, why_size) &&
+         has_heap(into, why, why_size);
 }
 
 static bool open_linked(struct opened *into, const ha_alloc *alloc, char *why, size_t why_size) {
-  if (alloc->traits & (HA_TRAIT_NEVER_FREES | HA_TRAIT_SHARED_BLOCKS | HA_TRAIT_TRACE_ONLY)) {
-    snprintf(why, why_size, "%s is a bound, not an allocator: it has no heap to corrupt", into->name);
-    return false;
-  }
   into->subject.alloc = *alloc;
-  if (alloc == &fuzz_linked_gomalloc)
+  if (!has_heap(into, why, why_size))
+    return false;
+  if (alloc == &fuzz_linked_gomalloc) {
     into->subject.abilities |= FUZZ_ZEROES_USABLE | FUZZ_COUNTS_EXACTLY;
+    into->subject.misuse = fuzz_gomalloc_misuse(NULL);
+  }
   // Its calls of the system are this program's, which --wrap leads to the hooks.
   into->subject.abilities |= FUZZ_CAN_FAIL_MAPS | FUZZ_CAN_SHIFT_CLOCK;
   return true;

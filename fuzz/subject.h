@@ -7,7 +7,7 @@
 //   gomalloc             linked in (gm_*), instrumented in builds for fuzzing
 //   null, template, ...  linked in
 //   mimalloc, scudo, ... the library that the adapter finds, loaded by dlopen
-//   NAME=/path/lib.so[:PREFIX]   any library with a malloc
+//   NAME=/path/lib.so[:PREFIX]   any library with a malloc, or with a heaparena_adapter (adapters/plugin.h)
 //   system               glibc's malloc in a second copy of the C library (dlmopen)
 //
 // Libraries are loaded with local scope and deep binding: their own calls of malloc reach themselves, nobody
@@ -34,11 +34,19 @@ enum {
   FUZZ_SETS_ERRNO = 1u << 5,      // has an errno the harness can read
 };
 
+// How an allocator that promises to find every wrong call says so. Both NULL for others.
+typedef struct fuzz_misuse_reports {
+  int (*set_action)(int action); // what it does at one: FUZZ_MISUSE_ABORTS or FUZZ_MISUSE_COUNTS
+  uint64_t (*count)(void);       // found so far
+} fuzz_misuse_reports;
+enum { FUZZ_MISUSE_ABORTS = 0, FUZZ_MISUSE_COUNTS = 1 };
+
 typedef struct fuzz_subject {
   ha_alloc alloc;               // name, version and library as in alloc.h
   int *(*errno_location)(void); // of the C library that the subject calls: its own copy's for `system`
   uint32_t abilities;           // FUZZ_*
   void *handle;                 // of dlopen; NULL for linked subjects
+  fuzz_misuse_reports misuse;
 } fuzz_subject;
 
 // Opens the subject `spec`. argv is the program's own, for executing it anew; it does not return then. The

@@ -3,6 +3,9 @@
 #include "core/gomalloc.h"
 #include "fuzz/subject_linked.h"
 
+#include <dlfcn.h>
+#include <string.h>
+
 static bool purge(void) {
   gm_purge();
   return true;
@@ -26,7 +29,7 @@ static size_t usable_size(void *block) {
 
 const ha_alloc fuzz_linked_gomalloc = {
     .name = "gomalloc",
-    .version = GM_VERSION,
+    .version = HEAPARENA_VERSION,
     .malloc = gm_malloc,
     .free = gm_free,
     .calloc = gm_calloc,
@@ -41,3 +44,19 @@ const ha_alloc fuzz_linked_gomalloc = {
     .stats = stats,
     .check_heap = gm_check_heap,
 };
+
+static int set_action(int action) {
+  return gm_set_error_action((enum gm_error_action)action);
+}
+_Static_assert((int)GM_ERROR_ABORT == FUZZ_MISUSE_ABORTS && (int)GM_ERROR_REPORT == FUZZ_MISUSE_COUNTS,
+               "subject.h's words for it");
+
+fuzz_misuse_reports fuzz_gomalloc_misuse(void *library) {
+  fuzz_misuse_reports reports = {set_action, gm_error_count};
+  if (library) {
+    void *set = dlsym(library, "gm_set_error_action"), *count = dlsym(library, "gm_error_count");
+    memcpy(&reports.set_action, &set, sizeof set);
+    memcpy(&reports.count, &count, sizeof count);
+  }
+  return reports;
+}

@@ -2,9 +2,12 @@
 #ifndef HEAPARENA_FUZZ_SUBJECT_LINKED_H
 #define HEAPARENA_FUZZ_SUBJECT_LINKED_H
 
-#include "adapters/alloc.h"
+#include "fuzz/subject.h"
 
 // gomalloc's gm_* functions, all of them.
 extern const ha_alloc fuzz_linked_gomalloc;
+
+// Its reports of misuse: the linked one's or, of a library that has the same functions, that one's.
+fuzz_misuse_reports fuzz_gomalloc_misuse(void *library);
 
 #endif

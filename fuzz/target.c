@@ -1,8 +1,10 @@
 // target.c: the targets, and libFuzzer's hooks. See target.h.
 #include "fuzz/target.h"
 
+#include "fuzz/archive.h"
 #include "fuzz/feedback.h"
 #include "fuzz/mutate.h"
+#include "fuzz/permitted.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -18,18 +20,21 @@
 #define PATIENCE      25u // seconds for an input in a child
 #define LOG_EVENTS    ((size_t)1 << 16)
 
-#define ALL      ((1u << FUZZ_OP_KINDS) - 1)
 #define BIT(op)  (1u << FUZZ_OP_##op)
+#define ALL      (((1u << FUZZ_OP_KINDS) - 1) & ~(BIT(RACE) | BIT(MISUSE)))
 #define THREADED (BIT(THREAD_START) | BIT(THREAD_EXIT) | BIT(FORK))
 
 static const fuzz_target targets[] = {
-    {"ops", "one thread, every call of the malloc family", ALL & ~(THREADED | BIT(FAIL_MAP)), false, false,
-     false, false},
+    {"ops", "one thread, every call of the malloc family", (ALL | BIT(MISUSE)) & ~(THREADED | BIT(FAIL_MAP)),
+     false, false, false, false, false},
     {"threads", "real threads that take turns as the program says: hand-over, thread ends, fork",
-     ALL & ~BIT(FAIL_MAP), true, true, false, false},
-    {"oom", "the system refuses the k-th request for memory", ALL & ~THREADED, false, false, true, false},
+     (ALL | BIT(MISUSE)) & ~BIT(FAIL_MAP), true, true, false, false, false},
+    {"oom", "the system refuses the k-th request for memory", ALL & ~THREADED, false, false, true, false,
+     false},
     {"differential", "one program on several allocators: the same calls must succeed and fail",
-     ALL & ~(THREADED | BIT(FAIL_MAP)), false, false, false, true},
+     ALL & ~(THREADED | BIT(FAIL_MAP)), false, false, false, true, false},
+    {"schedule", "gomalloc alone: threads that are interleaved inside its calls, as the program says",
+     (ALL | BIT(RACE)) & ~(BIT(FAIL_MAP) | BIT(FORK)), true, false, false, false, true},
 };
 
 const fuzz_target *fuzz_targets(size_t *count) {
@@ -49,8 +54,9 @@ fuzz_options fuzz_target_options(const fuzz_target *target, uint32_t oracles) {
                         .threads = target->threads,
                         .forks = target->forks,
                         .failures = target->failures,
+                        .schedule = target->schedule,
                         .feedback = true,
-                        .check_every = CHECK_EVERY};
+                        .check_every = target->schedule ? 1 : CHECK_EVERY};
 }
 
 // ---- Differential ----
@@ -128,7 +134,8 @@ void fuzz_campaign_begin(const fuzz_campaign *campaign) {
   running = *campaign;
   fuzz_feedback_enable(!campaign->blind);
   fuzz_mutate_kinds(campaign->target->kinds, campaign->target->threads);
-  fuzz_mutate_learn(campaign->subjects[0]);
+  if (!campaign->target->schedule) // whose inputs find a heap that nobody has used
+    fuzz_mutate_learn(campaign->subjects[0]);
 }
 
 bool fuzz_campaign_run(const fuzz_campaign *campaign, fuzz_program program, fuzz_state *state) {
@@ -160,9 +167,13 @@ static bool run_in_child(fuzz_program program, fuzz_state *state) {
   if (WIFSIGNALED(status))
     fuzz_verdict_of_death(state, WTERMSIG(status) == SIGALRM ? 0 : WTERMSIG(status));
   fuzz_feedback_load(counters);
-  // Some end the program rather than return NULL: with that oracle off, it is an answer.
-  if (WIFSIGNALED(status) && !(running.options.oracles & 1u << state->verdict.oracle))
-    state->verdict.failed = false;
+  // Some end the program rather than return NULL: with that oracle off, or known of them, it is an answer.
+  if (WIFSIGNALED(status)) {
+    fuzz_deed deed = {.oracle = state->verdict.oracle, .error = WTERMSIG(status)};
+    bool known = running.options.permits && fuzz_permitted(running.subjects[0], &deed);
+    if (known || !(running.options.oracles & 1u << state->verdict.oracle))
+      state->verdict.failed = false;
+  }
   return status == 0 || !state->verdict.failed;
 }
 
@@ -173,8 +184,11 @@ int fuzz_campaign_input(const uint8_t *data, size_t size) {
   fuzz_journal_add(running.journal, data, size);
   fuzz_state *state = fuzz_journal_state(running.journal);
   bool apart = running.target->failures;
-  if (apart ? run_in_child(program, state) : fuzz_campaign_run(&running, program, state))
+  if (apart ? run_in_child(program, state) : fuzz_campaign_run(&running, program, state)) {
+    if (!apart && !running.blind)
+      fuzz_archive_add(program);
     return 0;
+  }
   fprintf(stderr, "heaparena-fuzz: found: %s: record %u: %s\n", fuzz_oracle_name(state->verdict.oracle),
           state->verdict.op, state->verdict.text);
   if (running.aborts)

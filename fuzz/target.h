@@ -8,6 +8,7 @@ typedef struct fuzz_target {
   const char *name, *summary;
   uint32_t kinds;                         // of records that mutations make, bits
   bool threads, forks, failures, against; // as in fuzz_options; against: over several subjects at once
+  bool schedule;                          // as in fuzz_options: for gomalloc with yield points alone
 } fuzz_target;
 
 // The targets that run op programs; *count of them. Immutable.
@@ -23,8 +24,9 @@ typedef struct fuzz_campaign {
   const fuzz_subject *subjects[FUZZ_MAX_SUBJECTS];
   unsigned subject_count;
   fuzz_options options;
-  bool blind;  // no feedback, and every input a random program: the control of the experiment in README.md
-  bool aborts; // a finding ends the process by abort(), for programs that others run
+  bool blind; // no feedback, and every input a random program: the control of the experiment in README.md
+  unsigned patience; // seconds until a trial (minimize.h) counts as hung; 0: as many as a slow machine needs
+  bool aborts;       // a finding ends the process by abort(), for programs that others run
   fuzz_journal *journal; // needed for fuzz_campaign_input
 } fuzz_campaign;
 

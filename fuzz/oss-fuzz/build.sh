@@ -6,7 +6,7 @@ root=${SRC:-}/heaparena # where the Dockerfile puts the checkout; $SRC/build.sh 
 [ -f "$root/fuzz/oss-fuzz/build.sh" ] || root=$(cd "$here/../.." && pwd)
 : "${OUT:?set OUT to the folder that the targets go to}" "${LIB_FUZZING_ENGINE:?set it to -fsanitize=fuzzer, for example}"
 
-targets=(ops threads oom options trace import_text import_mtrace)
+targets=(ops threads oom options core trace import_text import_mtrace)
 build=${WORK:-$(mktemp -d)}/heaparena-build
 mkdir -p "$OUT" "$build"
 cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=None -DHEAPARENA_FUZZ=ON -DHEAPARENA_WERROR=OFF \

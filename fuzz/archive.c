@@ -1,0 +1,74 @@
+// archive.c: see archive.h.
+#include "fuzz/archive.h"
+
+#include "fuzz/feedback.h"
+#include "fuzz/mutate.h"
+#include "fuzz/subject.h"
+
+#include <string.h>
+
+#define MOST_RECORDS 64u // of a program that is kept: what takes longer is libFuzzer's
+#define CANDIDATES   16u // of which the rarest is taken
+#define DRIFT        8u // one in so many programs takes the place of a shorter one: what was an accident goes
+
+typedef struct entry {
+  uint8_t value;  // of the counter; 0: never lit
+  uint8_t count;  // records
+  uint32_t spent; // programs that lit it, and picks, since it was lit first or raised
+  fuzz_op ops[MOST_RECORDS];
+} entry;
+
+static entry *entries; // by counter
+static uint64_t drift = 1;
+static struct {
+  uint16_t lit[FUZZ_FEEDBACK_BYTES];
+  unsigned count;
+} families[FUZZ_FAMILIES];
+
+static void keep(entry *into, const fuzz_feature *feature, fuzz_program program, size_t length) {
+  if (into->value == 0) {
+    unsigned family = feature->family;
+    families[family].lit[families[family].count++] = feature->counter;
+  }
+  if (feature->value > into->value)
+    into->spent = 0;
+  into->value = feature->value;
+  into->count = (uint8_t)length;
+  memcpy(into->ops, program.ops, length * sizeof *program.ops);
+}
+
+void fuzz_archive_add(fuzz_program program) {
+  if (entries == NULL)
+    entries = fuzz_arena(FUZZ_FEEDBACK_BYTES * sizeof *entries);
+  fuzz_feature feature;
+  for (unsigned i = 0; fuzz_feedback_feature(i, &feature); i++) {
+    entry *known = &entries[feature.counter];
+    size_t length = feature.record + (size_t)1;
+    bool counts = feature.family == FUZZ_FAMILY_COUNT;
+    known->spent += !counts;
+    if (length > MOST_RECORDS || length > program.count || feature.value < known->value)
+      continue;
+    if (feature.value > known->value || length < known->count || (!counts && fuzz_chance(&drift, DRIFT) == 0))
+      keep(known, &feature, program, length);
+  }
+}
+
+size_t fuzz_archive_pick(fuzz_op *ops, size_t capacity, uint64_t *chance) {
+  static const uint8_t shares[] = {FUZZ_FAMILY_MAPPED, FUZZ_FAMILY_MAPPED, FUZZ_FAMILY_MAPPED,
+                                   FUZZ_FAMILY_COUNT,  FUZZ_FAMILY_COUNT,  FUZZ_FAMILY_COUNT,
+                                   FUZZ_FAMILY_REUSE,  FUZZ_FAMILY_REUSE,  FUZZ_FAMILY_PAIR,
+                                   FUZZ_FAMILY_TRIPLE, FUZZ_FAMILY_TRIPLE, FUZZ_FAMILY_CALLS};
+  unsigned family = shares[fuzz_chance(chance, sizeof shares)];
+  if (families[family].count == 0)
+    return 0;
+  entry *chosen = NULL;
+  for (unsigned i = 0; i < CANDIDATES; i++) {
+    entry *candidate = &entries[families[family].lit[fuzz_chance(chance, families[family].count)]];
+    if (chosen == NULL || candidate->spent < chosen->spent)
+      chosen = candidate;
+  }
+  chosen->spent++;
+  size_t count = chosen->count < capacity ? chosen->count : capacity;
+  memcpy(ops, chosen->ops, count * sizeof *ops);
+  return count;
+}
