@@ -6,9 +6,11 @@ as a build folder is (bin/, lib/).
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
+import re
 from pathlib import Path
+from typing import Any
 
 from cli.errors import UserError
 
@@ -58,21 +60,39 @@ def library(name: str) -> Path:
     return _find("lib", name, os.R_OK)
 
 
+FACTS = "heaparena-build.json"  # written by every build: scripts/cmake/build_facts.cmake
+
+
+def facts() -> dict[str, Any] | None:
+    """What the programs were built from (version, commit, compiler, ...); None before the first build."""
+    try:
+        found: dict[str, Any] = json.loads((build_directory() / FACTS).read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError):
+        return None
+
+
+def version() -> str:
+    """Of CMake's project() in a checkout, built or not; of what was installed elsewhere."""
+    if CHECKOUT:
+        text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+        match = re.search(r"project\(heaparena VERSION (\S+)", text)
+        assert match, "CMakeLists.txt names no version"
+        return match[1]
+    return str((facts() or {}).get("version", "of unknown version"))
+
+
 def commit() -> str | None:
-    """The checkout's commit, with -dirty if files differ from it; None outside a git checkout."""
-    if not CHECKOUT:
-        return None
+    """The commit that the programs were built from, -dirty if files differed from it; None if unknown."""
+    found = (facts() or {}).get("commit")
+    return str(found) if found else None
 
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=20
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
 
-    head = git("rev-parse", "HEAD")
-    if not head:
-        return None
-    return head + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+def described() -> str:
+    """One line for --version."""
+    found = facts()
+    if found is None:
+        return f"heaparena {version()}, not built: no {build_directory() / FACTS}"
+    kind = ", ".join(word for word in (found["build_type"], found["sanitizers"]) if word)
+    of = f"commit {found['commit']}" if found["commit"] else "unknown commit"
+    return f"heaparena {found['version']}, {of}, built by {found['compiler']} ({kind})"

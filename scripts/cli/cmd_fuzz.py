@@ -24,6 +24,7 @@ EXAMPLES = """examples:
   heaparena fuzz --allocator mimalloc --target threads --seconds 600 --jobs 2
   heaparena fuzz --allocator mine=/path/libmine.so --keep-going
   GOMALLOC_LAYOUT=linear heaparena fuzz --seconds 300         the environment reaches the allocator
+  heaparena fuzz --target schedule                            gomalloc's own races, explored
   heaparena fuzz --target differential --against mimalloc     the same calls on both
 
 A library needs no instrumentation and is not preloaded: it is loaded beside the fuzzer's own heap. A finding
@@ -31,9 +32,9 @@ is kept as NAME.c (plain malloc and free calls: cc -pthread NAME.c), NAME.hat (a
 program) and NAME.txt (which rule, which blocks). A second call goes on from the corpus. Exit status: 0
 nothing found, 1 found, 2 wrong input."""
 
-OP_TARGETS = ("ops", "threads", "oom", "differential")
+OP_TARGETS = ("ops", "threads", "schedule", "oom", "differential")
 # libFuzzer programs of their own, in builds with the preset `fuzz`.
-FILE_TARGETS = ("trace", "import_text", "import_mtrace", "options")
+FILE_TARGETS = ("trace", "import_text", "import_mtrace", "options", "core")
 PROGRESS = re.compile(rb"^#(\d+)\s+\S+\s+(?:cov: (\d+) )?(?:ft: (\d+) )?corp: (\d+)/\S+")
 LIBFUZZER_INTERRUPTED = 72
 FOUND = 77
@@ -160,7 +161,8 @@ class Worker:
     def last_words(self) -> str:
         lines = self.log_path.read_text(errors="replace").strip().splitlines()
         said = [line for line in lines if "heaparena-fuzz:" in line or "ERROR" in line or "gomalloc:" in line]
-        return (said or lines or ["nothing"])[-1]
+        own = [line for line in said if "libFuzzer:" not in line]  # what the target itself says
+        return (own or said or lines or ["nothing"])[-1]
 
     def state(self) -> Json:
         """What the process left in its journal; empty for programs that have none."""

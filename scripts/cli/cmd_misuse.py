@@ -16,10 +16,10 @@ from typing import Any, Iterator, Sequence
 
 from rich.console import Console
 
-from cli import VERSION, build, entries, misuse_program, screen, worker
+from cli import build, entries, misuse_program, screen, worker
 from cli.entries import Allocator
 from cli.errors import EXIT_FAILED, EXIT_GOOD, UserError, unknown
-from cli.options import whole_number
+from cli.options import add_entries, whole_number
 from results import misuse, store
 
 Json = dict[str, Any]
@@ -52,15 +52,7 @@ def add(commands: Any) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--allocators",
-        action="append",
-        metavar="A,...",
-        help="NAME, NAME=/path/lib.so or NAME=/path/lib.so:prefix_; default: all available",
-    )
-    parser.add_argument(
-        "--env", action="append", metavar="NAME:VAR=VALUE", help="a variable for one entry only"
-    )
+    add_entries(parser)
     parser.add_argument("--cases", action="append", metavar="C,...", help="default: all; see --list-cases")
     parser.add_argument(
         "--sizes", action="append", metavar="N,...", help="of blocks: bytes, KiB or MiB up to 1MiB"
@@ -226,7 +218,7 @@ def _measure(chosen: Sequence[Allocator], arguments: argparse.Namespace, known: 
     data: Json = {
         "schema": 1,
         "command": shlex.join(["heaparena", *sys.argv[1:]]),
-        "heaparena": VERSION,
+        "heaparena": build.version(),
         "trials": arguments.trials,
         "aftermath": arguments.aftermath,
         "seed": arguments.seed,

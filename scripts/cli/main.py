@@ -7,10 +7,10 @@ import argparse
 import os
 import sys
 import traceback
-from typing import NoReturn, Sequence
+from typing import Any, NoReturn, Sequence
 
 from cli import (
-    VERSION,
+    build,
     cmd_compare,
     cmd_doctor,
     cmd_exec,
@@ -59,6 +59,17 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see `{self.prog} --help`")
 
 
+class _Version(argparse.Action):
+    """Reads what was built only when asked."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **given: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **given)
+
+    def __call__(self, *_: Any) -> NoReturn:
+        print(build.described())
+        sys.exit(0)
+
+
 def parser() -> argparse.ArgumentParser:
     top = Parser(
         prog="heaparena",
@@ -66,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"heaparena {VERSION}")
+    top.add_argument("--version", action=_Version, help="say version, commit and compiler, and exit")
     commands = top.add_subparsers(dest="subcommand", required=True, metavar="COMMAND", parser_class=Parser)
     for module in COMMANDS.values():
         module.add(commands)

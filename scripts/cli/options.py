@@ -56,8 +56,8 @@ def add_cpus(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_allocators(parser: argparse.ArgumentParser) -> None:
-    """Which allocators, and how long a sample may take: of run, replay and exec."""
+def add_entries(parser: argparse.ArgumentParser) -> None:
+    """Which allocators: of run, replay, exec and misuse."""
     parser.add_argument(
         "--allocators",
         action="append",
@@ -67,6 +67,11 @@ def add_allocators(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--env", action="append", metavar="NAME:VAR=VALUE", help="a variable for one entry only"
     )
+
+
+def add_allocators(parser: argparse.ArgumentParser) -> None:
+    """Which allocators, and how long a sample may take: of run, replay and exec."""
+    add_entries(parser)
     parser.add_argument(
         "--timeout", type=positive_number, default=120.0, metavar="SECONDS", help="per sample (120)"
     )

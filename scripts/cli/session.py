@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Iterator, Protocol, Sequence
 
-from cli import VERSION, build, machine, worker
+from cli import build, machine, worker
 from cli.errors import UserError
 from cli.plan import Plan, Row, Sample
 from cli.profiles import PassPlan
@@ -120,7 +120,7 @@ class Session:
                 **machine.benchmark_context(_now(), str(build.program("heaparena-worker"))),
                 "heaparena": {
                     "schema": store.SCHEMA_VERSION,
-                    "version": VERSION,
+                    "version": build.version(),
                     "commit": build.commit(),
                     "command": command,
                     "profile": profile,

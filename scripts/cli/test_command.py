@@ -13,16 +13,28 @@ from pathlib import Path
 
 import pytest
 
-from cli import VERSION, elf
+from cli import elf
 from cli.conftest import ROOT, Run
 
 LIBC = "/lib/x86_64-linux-gnu/libc.so.6"
 
 
-def test_version_is_that_of_the_build() -> None:
+def test_version_of_an_archive_and_before_a_build(tmp_path: Path, fake_build: Path, heaparena: Run) -> None:
     text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     match = re.search(r"project\(heaparena VERSION (\S+)", text)
-    assert match and match.group(1) == VERSION
+    said = heaparena("--version").stdout
+    assert match and said == f"heaparena {match[1]}, not built: no {fake_build}/heaparena-build.json\n"
+    (tmp_path / ".git").write_text("not a checkout")
+    script = ROOT / "scripts" / "cmake" / "build_facts.cmake"
+    given = {"source": tmp_path, "version": "1.2.3", "compiler": "Clang 14.0.6", "build_type": "Debug"}
+    words = [f"-D{name}={value}" for name, value in given.items()]
+    for sanitizers, kind in (("", "Debug"), ("address,undefined", "Debug, address,undefined")):
+        file = fake_build / "heaparena-build.json"
+        subprocess.run(
+            ["cmake", f"-Dfile={file}", f"-Dsanitizers={sanitizers}", *words, "-P", script], check=True
+        )
+        said = heaparena("--version").stdout
+        assert said == f"heaparena 1.2.3, unknown commit, built by clang 14.0.6 ({kind})\n"
 
 
 def test_list_json(heaparena: Run) -> None:

@@ -46,6 +46,15 @@ if(TARGET gomalloc)
   install(FILES ${PROJECT_BINARY_DIR}/packaging/libgomalloc.so DESTINATION ${ha_programs}/lib)
 endif()
 
+# What was built, of which commit and by which compiler: for --version and the results.
+set(ha_facts ${PROJECT_BINARY_DIR}/heaparena-build.json)
+add_custom_target(heaparena_build_facts ALL BYPRODUCTS ${ha_facts} VERBATIM
+                  COMMAND ${CMAKE_COMMAND} -D file=${ha_facts} -D source=${PROJECT_SOURCE_DIR} -D version=${PROJECT_VERSION}
+                          "-Dcompiler=${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}" -D build_type=${CMAKE_BUILD_TYPE}
+                          -D "sanitizers=${HEAPARENA_SANITIZE}" -P ${PROJECT_SOURCE_DIR}/scripts/cmake/build_facts.cmake)
+add_dependencies(heaparena-worker heaparena_build_facts) # what writes results is never older than they say
+install(FILES ${ha_facts} DESTINATION ${ha_programs})
+
 # The Python part.
 install(PROGRAMS scripts/heaparena DESTINATION ${ha_data}/scripts)
 set(ha_not_for_users PATTERN __pycache__ EXCLUDE PATTERN testdata EXCLUDE PATTERN "test_*.py" EXCLUDE PATTERN conftest.py EXCLUDE
@@ -76,10 +85,14 @@ configure_package_config_file(scripts/packaging/heaparenaConfig.cmake.in ${PROJE
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/packaging/heaparenaConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/packaging/heaparenaConfig.cmake
               ${PROJECT_BINARY_DIR}/packaging/heaparenaConfigVersion.cmake DESTINATION ${ha_package})
-install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+# Every page where the checkout has it, so that links from one to another hold.
+file(GLOB_RECURSE ha_pages RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS core/*.md adapters/*.md workloads/*.md fuzz/*.md scripts/docs/*.md)
+foreach(page IN LISTS ha_pages ITEMS README.md CHANGELOG.md results/README.md results/report.png results/misuse.schema.json)
+  get_filename_component(folder ${page} DIRECTORY)
+  install(FILES ${page} DESTINATION ${CMAKE_INSTALL_DOCDIR}/${folder})
+endforeach()
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
-install(DIRECTORY scripts/docs DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
-install(DIRECTORY adapters/example DESTINATION ${CMAKE_INSTALL_DOCDIR} USE_SOURCE_PERMISSIONS PATTERN build EXCLUDE)
+install(DIRECTORY adapters/example DESTINATION ${CMAKE_INSTALL_DOCDIR}/adapters USE_SOURCE_PERMISSIONS PATTERN build EXCLUDE)
 
 add_custom_target(uninstall COMMAND ${CMAKE_COMMAND} -D manifest=${PROJECT_BINARY_DIR}/install_manifest.txt
                                     -P ${PROJECT_SOURCE_DIR}/scripts/cmake/uninstall.cmake VERBATIM)

@@ -21,7 +21,7 @@ target_compile_options(heaparena_options INTERFACE
   # The allocator under test defines malloc itself: the compiler must not assume the library's meaning.
   $<$<COMPILE_LANGUAGE:C>:-fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free>
   $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes>)
-target_compile_definitions(heaparena_options INTERFACE _GNU_SOURCE)
+target_compile_definitions(heaparena_options INTERFACE _GNU_SOURCE HEAPARENA_VERSION="${PROJECT_VERSION}")
 target_include_directories(heaparena_options INTERFACE "${PROJECT_SOURCE_DIR}")
 if(CMAKE_C_COMPILER_ID MATCHES Clang)
   target_compile_options(heaparena_options INTERFACE -gdwarf-4) # Debian 12's valgrind cannot read clang's DWARF 5
@@ -31,8 +31,13 @@ if(HEAPARENA_SANITIZE)
   target_link_options(heaparena_options INTERFACE -fsanitize=${HEAPARENA_SANITIZE})
 endif()
 if(HEAPARENA_COVERAGE)
-  target_compile_options(heaparena_options INTERFACE --coverage -fprofile-update=atomic)
-  target_link_options(heaparena_options INTERFACE --coverage)
+  # Not gcc's own fork, after which the child forgets what its fork handlers ran.
+  target_compile_options(heaparena_options INTERFACE --coverage -fprofile-update=atomic -fno-builtin-fork)
+  target_link_options(heaparena_options INTERFACE --coverage
+    $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:LINKER:--wrap=_exit,--wrap=abort>)
+  add_library(heaparena_coverage_end OBJECT "${CMAKE_CURRENT_LIST_DIR}/coverage_end.c")
+  target_sources(heaparena_options INTERFACE
+    $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:$<TARGET_OBJECTS:heaparena_coverage_end>>)
 endif()
 
 # ha_add_unit_test(<name> SOURCES a.c... [LIBS x y...] [TIMEOUT seconds] [LABELS l...])

@@ -1,6 +1,7 @@
 """heaparena run from the outside: the documented example, libraries that misbehave, input that is wrong."""
 
 import json
+import re
 from pathlib import Path
 from typing import Callable
 
@@ -233,7 +234,12 @@ def test_list_as_json(heaparena: Command) -> None:
 
 
 def test_help_of_every_command(heaparena: Command) -> None:
-    assert heaparena("--version").stdout.startswith("heaparena")
+    said = heaparena("--version").stdout
+    assert re.fullmatch(
+        r"heaparena \d+\.\d+\.\d+, (commit [0-9a-f]{40}(-dirty)?|unknown commit), "
+        r"built by \w+ \d\S* \(.+\)\n",
+        said,
+    ), said
     for command in ("list", "run", "record", "replay", "trace", "report", "compare"):
         done = heaparena(command, "--help")
         assert done.returncode == 0 and "usage" in done.stdout.lower(), command

@@ -12,7 +12,7 @@ from typing import Iterator
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[0:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from cli import VERSION  # noqa: E402  (the path above must come first)
+from cli import build  # noqa: E402  (the path above must come first)
 from cli.main import parser as top_parser  # noqa: E402
 
 FILES = """.SH FILES
@@ -100,7 +100,7 @@ def man_of(words: tuple[str, ...], parser: argparse.ArgumentParser) -> list[str]
 
 def man_page(parser: argparse.ArgumentParser) -> str:
     lines = [
-        f'.TH HEAPARENA 1 "" "heaparena {VERSION}" "User Commands"',
+        f'.TH HEAPARENA 1 "" "heaparena {build.version()}" "User Commands"',
         ".SH NAME",
         f"heaparena \\- {roff((parser.description or '').rstrip('.'))}",
         ".SH SYNOPSIS",
@@ -170,7 +170,7 @@ def completion(parser: argparse.ArgumentParser) -> str:
                 among = "|".join(f'"{name}:{option}"' for option in action.option_strings)
                 choices.append(f'    {among}) choices="{" ".join(map(str, action.choices))}" ;;')
     return COMPLETION.format(
-        version=VERSION,
+        version=build.version(),
         commands="\n".join(commands),
         words="\n".join(words),
         choices="\n".join(choices or ["    *) ;;"]),
