@@ -31,6 +31,12 @@
 #define GM_INLINE      static inline __attribute__((always_inline))
 #define GM_EXPORT      __attribute__((visibility("default")))
 
+// Of a variable that is large, and mostly untouched: behind all others, so that these share a page or two of memory.
+// (The build for white-box fuzzing has sections of its own.)
+#ifndef GM_TABLE
+#define GM_TABLE __attribute__((section(".bss.tables")))
+#endif
+
 #if defined(__SANITIZE_THREAD__)
 #define GM_TSAN 1
 #elif defined(__has_feature)

@@ -25,6 +25,7 @@ struct walk {
   size_t cached;       // objects in the state `cached`
   size_t stacked;      // objects on stacks
   size_t collected_pages;
+  size_t listed_pages; // of the small spans of one mcache
 };
 
 static void fault(struct walk *walk, const char *what, const struct mspan *span) {
@@ -68,8 +69,10 @@ static void check_states(struct walk *walk, struct mspan *span) {
   for (uint64_t i = 0; i < (uint64_t)mspan_group_count(span) * 64; i++) {
     uint8_t state = mspan_state(&span->states[i]);
     walk->cached += state == OBJECT_CACHED;
-    if ((i >= span->object_count && state != OBJECT_LIVE) ||
-        (state != OBJECT_LIVE && state != OBJECT_FREE && state != OBJECT_CACHED && state != OBJECT_REMOTE))
+    bool possible = i < span->object_count ? state == OBJECT_LIVE || state == OBJECT_FREE ||
+                                                 state == OBJECT_CACHED || state == OBJECT_REMOTE
+                                           : state == OBJECT_NONE;
+    if (!possible)
       fault(walk, "an object has an impossible state", span);
   }
   if (summary != atomic_load_explicit(&span->summary, memory_order_relaxed))
@@ -155,6 +158,7 @@ static void check_list(struct walk *walk, const struct mspan_list *list, span_cl
   const struct mspan *previous = NULL;
   for (struct mspan *span = list->first; span != NULL; span = span->next) {
     walk->listed += !is_hollow(span);
+    walk->listed_pages += span->npages;
     if (span->place != place || span->class != class || span->previous != previous ||
         mspan_owner(span) != owner)
       fault(walk, "a span is on the wrong list", span);
@@ -169,6 +173,7 @@ static void check_single(struct walk *walk, struct mspan *span, const struct mca
   if (span == NULL)
     return;
   walk->listed += !is_hollow(span);
+  walk->listed_pages += span->npages;
   if (span->place != place || mspan_owner(span) != owner)
     fault(walk, "a span is in the wrong slot", span);
 }
@@ -212,18 +217,23 @@ static void check_large(struct walk *walk, const struct mcache *cache) {
 
 static void check_cache(struct walk *walk, struct mcache *cache) {
   check_large(walk, cache);
+  size_t spare_pages = 0;
+  walk->listed_pages = 0;
   for (unsigned i = 1; i < SPAN_CLASS_COUNT; i++) {
     span_class class = (span_class)i;
     struct mcache_slot *slot = &cache->slots[class];
     struct mcache_bin *bin = &cache->bins[class];
     check_single(walk, bin->active, cache, SPAN_IN_SLOT);
     check_single(walk, bin->spare, cache, SPAN_SPARE);
+    spare_pages += bin->spare != NULL ? bin->spare->npages : 0;
     check_stack(walk, cache, class);
     check_list(walk, &bin->partial, class, cache, SPAN_PARTIAL);
     check_list(walk, &bin->full, class, cache, SPAN_FULL);
     if (bin->active == NULL && slot->alloc_cache != 0)
       fault(walk, "a slot without span has claimed objects", NULL);
   }
+  if (spare_pages != cache->spare_pages || walk->listed_pages != cache->owned_pages)
+    fault(walk, "an mcache's count of its pages is wrong", NULL);
 }
 
 bool check_central(struct mcentral *central) {
@@ -247,6 +257,21 @@ static void check_centrals(struct walk *walk) {
     if (mcentral_partial_unswept(central)->first != NULL || mcentral_full_unswept(central)->first != NULL)
       fault(walk, "an unswept set has spans", NULL);
   }
+}
+
+static bool chunk_is_in_map(const struct heap_arena *arena, size_t chunk) {
+  for (size_t page = 0; page < CHUNK_PAGES; page++)
+    if (atomic_load_explicit(&arena->spans[chunk * CHUNK_PAGES + page], memory_order_relaxed) != NULL)
+      return true;
+  return false;
+}
+
+// A chunk that is with the system as a whole has no entries in the map.
+static void check_forgotten(struct walk *walk) {
+  for (const struct heap_arena *arena = heap_arena_first(); arena != NULL; arena = arena->next)
+    for (unsigned i = 0; i < ARENA_CHUNKS; i++)
+      if (page_bits_all_set(arena->chunks[i].scavenged) && chunk_is_in_map(arena, i))
+        fault(walk, "a chunk that is with the system is in the arena map", NULL);
 }
 
 static void check_totals(struct walk *walk) {
@@ -276,7 +301,8 @@ GM_EXPORT int gm_check_heap(void) {
     check_cache(&walk, cache);
   check_centrals(&walk);
   check_totals(&walk);
-  walk.faults += page_alloc_check();
+  check_forgotten(&walk);
+  walk.faults += page_alloc_check() + mheap_check_structs();
   heap_unlock_all();
   return walk.faults;
 }

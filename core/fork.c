@@ -116,6 +116,8 @@ static void clear_cache(struct mcache *cache) {
     if (class < SIZE_CLASS_COUNT)
       cache->slots[class].top = cache->stacks[class].entries;
   }
+  cache->owned_pages = 0;
+  cache->spare_pages = 0;
 }
 
 static void child(void) {

@@ -26,7 +26,7 @@
 //   GOMALLOC_DECAY=500               milliseconds after which unused free memory goes back, up to 3600000;
 //                                    none: never
 //   GOMALLOC_HUGE_PAGES=16MiB        a heap with so much in use grows by huge pages where the system gives
-//                                    them on request, up to 1TiB; default none: never
+//                                    them on request and they are not dear, up to 1TiB; none: never
 // Bytes are plain or have B, KiB, MiB, GiB or TiB behind them.
 //
 // Origin: Go's runtime/malloc.go and the MemStats of runtime/mstats.go.

@@ -13,9 +13,10 @@ static_assert(ARENA_SIZE % CHUNK_SIZE == 0, "an arena is whole chunks");
 static_assert(sizeof(struct heap_arena) <= ARENA_SIZE / LINEAR_BITMAP_RATIO,
               "it fits its share of the bitmap area");
 static_assert(sizeof(arena_span) == sizeof(void *), "an entry of the spans area");
+static_assert(CHUNK_PAGES * sizeof(arena_span) == 4096, "a chunk's entries are a page of the kernel's");
 
 // 32 MiB of zero address space; one page of it describes 32 GiB.
-_Atomic(struct heap_arena *) heap_arena_map[ARENA_MAP_COUNT];
+_Atomic(struct heap_arena *) heap_arena_map[ARENA_MAP_COUNT] GM_TABLE;
 
 static arena_span no_page;
 struct heap_pages heap_pages = {&no_page, 0};
@@ -141,6 +142,33 @@ void heap_arena_set_spans(uintptr_t start, size_t npages, struct mspan *span) {
     arena_span *entry = &heap_pages.entries[(address >> GM_PAGE_SHIFT) & heap_pages.mask];
     atomic_store_explicit(entry, span, memory_order_release);
   }
+}
+
+void heap_arena_forget_spans(struct heap_arena *arena, unsigned chunk) {
+  arena_span *entries = &arena->spans[(size_t)chunk * CHUNK_PAGES];
+  bool any = false;
+  for (unsigned page = 0; page < CHUNK_PAGES; page++) {
+    if (atomic_load_explicit(&entries[page], memory_order_relaxed) == NULL)
+      continue;
+    GM_ASSERT(entries[page] == &mspan_returned);
+    // Before the entry goes: who finds none looks here.
+    __atomic_fetch_or(&arena->forgotten[chunk][page / 64], (uint64_t)1 << page % 64, __ATOMIC_RELEASE);
+    any = true;
+  }
+  if (!any)
+    return;
+  sys_unused((uintptr_t)entries, CHUNK_PAGES * sizeof *entries);
+  sys_used((uintptr_t)entries, CHUNK_PAGES * sizeof *entries); // backed again when the first is written
+}
+
+bool heap_arena_was_span(uintptr_t address) {
+  struct heap_arena *arena = heap_arena_of(address);
+  if (arena == NULL)
+    return false;
+  size_t page = (address - arena->base) >> GM_PAGE_SHIFT;
+  uint64_t word =
+      __atomic_load_n(&arena->forgotten[page / CHUNK_PAGES][page % CHUNK_PAGES / 64], __ATOMIC_ACQUIRE);
+  return (word >> page % 64 & 1) != 0;
 }
 
 struct mspan *heap_arena_find_span(uintptr_t address) {

@@ -47,12 +47,14 @@ struct page_chunk {
 
 // The span of a page, or NULL; small spans fill all their pages, large ones the first only (a block's address
 // is the only thing that may be looked up). Pages of a span that went back to the page heap say
-// &mspan_returned.
+// &mspan_returned, until all of the chunk is with the system: then NULL.
 typedef _Atomic(struct mspan *) arena_span;
 
 struct heap_arena {
   arena_span *spans; // ARENA_PAGES of them, in heap_pages
   struct page_chunk chunks[ARENA_CHUNKS];
+  // Pages whose entry said &mspan_returned when heap_arena_forget_spans dropped it.
+  uint64_t forgotten[ARENA_CHUNKS][CHUNK_WORDS];
   uintptr_t base;
   size_t retained;         // free pages that are not scavenged
   struct heap_arena *next; // all arenas, newest first
@@ -99,6 +101,12 @@ struct heap_arena *heap_arena_add(uintptr_t base);
 
 // Sets the map for pages [start, start + npages). Heap lock held.
 void heap_arena_set_spans(uintptr_t start, size_t npages, struct mspan *span);
+
+// Gives the map's memory for a chunk back to the system: all its pages are there already. Heap lock held.
+void heap_arena_forget_spans(struct heap_arena *arena, unsigned chunk);
+
+// Whether the page was a span's and the map has forgotten it. Any thread may ask.
+GM_COLD bool heap_arena_was_span(uintptr_t address);
 
 // All arenas, for walks under the heap lock.
 struct heap_arena *heap_arena_first(void);

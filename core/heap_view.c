@@ -21,7 +21,7 @@ struct view {
   const struct heap_arena *arena; // the one being looked at
 };
 
-static uint8_t kinds[ARENA_PAGES]; // enum gm_view_state or PAGE_UNKNOWN; guarded by the heap lock
+static uint8_t kinds[ARENA_PAGES] GM_TABLE; // enum gm_view_state or PAGE_UNKNOWN; guarded by the heap lock
 
 static void report(struct view *view, const struct gm_view_range *range) {
   view->ranges++;

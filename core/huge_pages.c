@@ -10,9 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
-// The range that asks at the moment.
+uint64_t huge_pages_dear = HUGE_PAGES_DEAR;
+
+// The chunk that asked last, and whether it still does.
 static uintptr_t newest;
-static size_t newest_size;
+static bool asking;
+
+// Bytes in spans before the next one may ask: raised when a huge page was dear.
+static size_t wait_for;
 
 bool huge_pages_on_request(const char *text) {
   return strstr(text, "[madvise]") != NULL;
@@ -36,21 +41,29 @@ static bool system_gives_on_request(void) {
   return known == YES;
 }
 
-void huge_pages_note_release(void) {
-  if (newest_size == 0 || !page_alloc_is_scavenged(newest, newest_size >> GM_PAGE_SHIFT))
-    return;
-  sys_no_huge_page(newest, newest_size);
-  sys_drop_huge_page(newest, newest_size);
-  newest_size = 0;
+static void withdraw(void) {
+  if (asking)
+    sys_no_huge_page(newest, CHUNK_SIZE);
+  asking = false;
 }
 
-void huge_pages_note_growth(uintptr_t start, size_t size, size_t in_use) {
-  if (in_use < gm_option_get(&gm_options.huge_pages) || !system_gives_on_request())
+void huge_pages_note_release(void) {
+  if (newest == 0 || !page_alloc_drop_scavenged(newest))
+    return;
+  withdraw();
+  newest = 0;
+}
+
+void huge_pages_note_growth(uintptr_t chunk, size_t in_use) {
+  if (in_use < gm_option_get(&gm_options.huge_pages) || in_use < wait_for || !system_gives_on_request())
     return;
   // In this order the kernel joins the ranges to two mappings; in the other it would keep one for each.
-  sys_huge_page(start, size);
-  if (newest_size != 0)
-    sys_no_huge_page(newest, newest_size);
-  newest = start;
-  newest_size = size;
+  sys_huge_page(chunk, CHUNK_SIZE);
+  withdraw();
+  newest = chunk;
+  asking = true;
+  if (sys_touch(chunk) > huge_pages_dear) {
+    withdraw();
+    wait_for = in_use * 4;
+  }
 }

@@ -1,4 +1,5 @@
-// Huge pages: what the system's setting means, and that a grown heap asks for them in its newest range only.
+// Huge pages: what the system's setting means, and that a grown heap asks for them in its newest range only, and
+// in none after a dear one.
 #include "core/huge_pages.h"
 
 #include "core/gomalloc.h"
@@ -76,6 +77,7 @@ static void test_newest_range_asks(void **state) {
   (void)state;
   if (!given_on_request())
     skip();
+  huge_pages_dear = UINT64_MAX; // whatever they cost here and now
   assert_int_equal(gm_set_option("huge_pages", "16MiB"), 0);
   static char *blocks[BLOCKS];
   uintptr_t low = UINTPTR_MAX;
@@ -105,10 +107,39 @@ static void test_newest_range_asks(void **state) {
   gm_free(zero);
 }
 
+// A range whose first huge page was dear asks for no more, and the next one only in a heap four times as large.
+static void test_dear_pages_make_it_wait(void **state) {
+  (void)state;
+  if (!given_on_request())
+    skip();
+  enum { OLD = BLOCKS, ALL = 3 * BLOCKS }; // the heap has had room for the old ones
+  static char *blocks[ALL];
+  huge_pages_dear = 0;
+  uintptr_t low = UINTPTR_MAX;
+  uintptr_t high = 0;
+  for (int i = 0; i < ALL; i++) {
+    blocks[i] = gm_malloc(BLOCK);
+    assert_non_null(blocks[i]);
+    if (i < OLD)
+      continue;
+    low = (uintptr_t)blocks[i] < low ? (uintptr_t)blocks[i] : low;
+    high = (uintptr_t)blocks[i] + BLOCK > high ? (uintptr_t)blocks[i] + BLOCK : high;
+  }
+  assert_int_equal(mappings_with_flag(low, high, " hg"), 0);
+  // The chunk that asked, and what it may have joined; one huge page, and not one of each chunk.
+  assert_in_range(mappings_with_flag(low, high, " nh"), 1, 2);
+  assert_true(resident_kib(low, high) < 8192);
+  for (int i = 0; i < ALL; i++) {
+    assert_int_equal(blocks[i][0], 0); // touched or not, it reads zero
+    gm_free(blocks[i]);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_setting),
       cmocka_unit_test(test_newest_range_asks),
+      cmocka_unit_test(test_dear_pages_make_it_wait),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

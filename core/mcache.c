@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-struct mcache mcache_none;
+struct mcache mcache_none GM_TABLE;
 
 __thread struct mcache *mcache_current __attribute__((tls_model("initial-exec"))) = &mcache_none;
 
@@ -40,11 +40,58 @@ static void claim_group(struct mcache_slot *slot, struct mcache_bin *bin, struct
   add_claimed(bin, count);
 }
 
+// Puts an owned span that is on no list where it belongs.
+static void list_span(struct mcache_bin *bin, struct mspan *span) {
+  bool has_free = mspan_has_free(span);
+  span->place = has_free ? SPAN_PARTIAL : SPAN_FULL;
+  mspan_list_append(has_free ? &bin->partial : &bin->full, span);
+}
+
 // The active span has neither claimed nor free objects left: it goes to the full list.
 static void retire(struct mcache_bin *bin) {
   bin->active->place = SPAN_FULL;
   mspan_list_append(&bin->full, bin->active);
   bin->active = NULL;
+}
+
+struct mspan *mcache_take_spare(struct mcache *cache, span_class class) {
+  struct mcache_bin *bin = &cache->bins[class];
+  struct mspan *span = bin->spare;
+  if (span == NULL)
+    return NULL;
+  bin->spare = NULL;
+  cache->spare_pages -= span->npages;
+  return span;
+}
+
+// A thread that shrinks to half and grows back within so many milliseconds will want again what it gives back: it
+// keeps its last spans.
+enum { CYCLE_MS = 100 };
+
+static void note_growth(struct mcache *cache) {
+  if (cache->shrunk && cache->owned_pages >= cache->most_pages / 4 * 3) {
+    uint64_t now = scavenge_clock_ms();
+    cache->cycles = cache->grown_ms != 0 && now - cache->grown_ms < CYCLE_MS;
+    cache->grown_ms = now;
+    cache->shrunk = false;
+    cache->most_pages = 0;
+  }
+  if (cache->owned_pages > cache->most_pages)
+    cache->most_pages = cache->owned_pages;
+}
+
+static void note_owned(struct mcache *cache, const struct mspan *span) {
+  cache->owned_pages += span->npages;
+  note_growth(cache);
+  if (cache->owned_pages / 2 > cache->trim_at)
+    cache->trim_at = cache->owned_pages / 2;
+}
+
+// Back to the page heap; the span is on no list.
+static void release(struct mcache *cache, struct mspan *span) {
+  cache->owned_pages -= span->npages;
+  cache->shrunk |= cache->owned_pages <= cache->most_pages / 2;
+  mheap_free_span(span);
 }
 
 // A span with free objects that is on no list; its owner is the cache.
@@ -54,17 +101,17 @@ static struct mspan *next_span(struct mcache *cache, struct mcache_bin *bin, spa
     mspan_list_remove(&bin->partial, span);
     return span;
   }
-  if (bin->spare != NULL) {
-    span = bin->spare;
-    bin->spare = NULL;
+  span = mcache_take_spare(cache, class);
+  if (span != NULL)
     return span;
-  }
   span = mcentral_take(class, cache);
   if (span == NULL) {
     span = mheap_alloc_small(class);
     if (span != NULL)
       mspan_set_owner(span, cache);
   }
+  if (span != NULL)
+    note_owned(cache, span);
   return span;
 }
 
@@ -115,8 +162,8 @@ GM_NOINLINE void *mcache_refill(struct mcache *cache, span_class class, bool *fr
 enum { STACK_BYTES_MAX = 32 << 10 };
 
 // The stacks are judged when so many frees passed them by. They pay when so many times as many objects came from
-// them; if not, they stay closed for so many refills.
-enum { JUDGED_AFTER = 2048, PAY_FROM = 2, REST_REFILLS = 1024 };
+// them; if not, they stay closed: for so many refills, twice as many the next time, but no more than that.
+enum { JUDGED_AFTER = 2048, PAY_FROM = 2, REST_FEWEST = 1024, REST_MOST = 8192 };
 
 static uint64_t all_popped(const struct mcache *cache) {
   uint64_t popped = 0;
@@ -141,8 +188,10 @@ static bool stacks_pay(struct mcache *cache) {
     return true;
   bool pay = all_popped(cache) - cache->popped_before >= cache->passed_by * PAY_FROM;
   begin_trial(cache);
+  uint32_t rest = cache->last_rest == 0 ? REST_FEWEST : cache->last_rest * 2;
+  cache->last_rest = pay ? 0 : rest > REST_MOST ? REST_MOST : rest;
   if (!pay) {
-    cache->rests = REST_REFILLS;
+    cache->rests = cache->last_rest;
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++)
       mcache_empty_stack(cache, (span_class) class);
   }
@@ -197,30 +246,33 @@ struct mspan *mcache_empty_slot(struct mcache *cache, span_class class) {
 }
 
 // Releases the class's spans without live objects: the spare, and the active one if only claimed objects are
-// taken.
+// taken. If it has others, it leaves the slot all the same, where the thread is not one that grows back: who frees the
+// last of them sees it.
 static void release_empty(struct mcache *cache, span_class class) {
   struct mcache_bin *bin = &cache->bins[class];
-  struct mspan *spare = bin->spare;
-  bin->spare = NULL;
+  struct mspan *spare = mcache_take_spare(cache, class);
   if (spare != NULL)
-    mheap_free_span(spare);
+    release(cache, spare);
   struct mspan *active = bin->active;
+  if (active == NULL || active->hollow)
+    return;
   uint32_t claimed = (uint32_t)__builtin_popcountll(cache->slots[class].alloc_cache);
-  if (active == NULL || active->hollow ||
-      atomic_load_explicit(&active->taken_count, memory_order_relaxed) != claimed)
+  if (cache->cycles && atomic_load_explicit(&active->taken_count, memory_order_relaxed) != claimed)
     return;
   (void)mcache_empty_slot(cache, class);
-  if (mspan_is_releasable(active)) {
-    mheap_free_span(active);
-    return;
-  }
-  active->place = SPAN_PARTIAL;
-  mspan_list_append(&bin->partial, active);
+  if (mspan_is_releasable(active))
+    release(cache, active);
+  else
+    list_span(bin, active);
+}
+
+static void note_shrinks(struct mcache *cache) {
+  cache->shrinks_seen = atomic_load_explicit(&scavenge_shrinks, memory_order_relaxed);
 }
 
 GM_NOINLINE void mcache_trim(struct mcache *cache) {
-  cache->shrinks_seen =
-      atomic_load_explicit(&scavenge_shrinks, memory_order_relaxed); // first: this frees spans too
+  note_shrinks(cache); // first: who releases spans below looks at it
+  cache->trim_at = 0;
   mcache_large_empty(cache);
   for (unsigned i = 1; i < SIZE_CLASS_COUNT; i++) { // malloc uses the noscan half only
     const struct mcache_bin *bin = &cache->bins[i];
@@ -229,6 +281,21 @@ GM_NOINLINE void mcache_trim(struct mcache *cache) {
     mcache_empty_stack(cache, (span_class)i);
     release_empty(cache, (span_class)i);
   }
+  note_shrinks(cache); // these spans are no reason for another time
+  cache->trim_at = cache->owned_pages / 2;
+}
+
+// Spare spans of a thread: an eighth of what it owns together, or so many pages. A program that freed everything, in
+// dozens of classes, else would keep a span of each.
+enum { SPARE_PAGES_MIN = 8 };
+
+// Nor is it worth a trim that a thread with less than twice so much gave half of it back.
+enum { TRIM_PAGES_MIN = 4 };
+
+static bool may_keep_spare(const struct mcache *cache, const struct mspan *span) {
+  size_t limit = cache->owned_pages / 8;
+  return cache->cycles ||
+         cache->spare_pages + span->npages <= (limit > SPARE_PAGES_MIN ? limit : SPARE_PAGES_MIN);
 }
 
 // The span is on the cache's partial list, or in its slot, and may have become empty.
@@ -236,16 +303,18 @@ static void keep_or_release(struct mcache *cache, struct mcache_bin *bin, struct
   if (span->place != SPAN_PARTIAL || !mspan_is_releasable(span))
     return;
   mspan_list_remove(&bin->partial, span);
-  if (bin->spare == NULL) {
+  if (bin->spare == NULL && may_keep_spare(cache, span)) {
+    cache->spare_pages += span->npages;
     span->place = SPAN_SPARE;
     bin->spare = span;
     return;
   }
   span_class class = span->class;
-  mheap_free_span(span);
+  release(cache, span);
   // The class shrinks: what its stack holds may be the last objects of many spans.
   mcache_empty_stack(cache, class);
-  if (cache->shrinks_seen != atomic_load_explicit(&scavenge_shrinks, memory_order_relaxed))
+  bool to_half = !cache->cycles && cache->owned_pages <= cache->trim_at && cache->trim_at >= TRIM_PAGES_MIN;
+  if (to_half || cache->shrinks_seen != atomic_load_explicit(&scavenge_shrinks, memory_order_relaxed))
     mcache_trim(cache);
 }
 
@@ -262,11 +331,9 @@ GM_NOINLINE void mcache_span_changed(struct mcache *cache, struct mspan *span) {
 GM_NOINLINE bool mcache_adopt(struct mcache *cache, struct mspan *span) {
   if (!mcentral_adopt(span, cache))
     return false;
-  struct mcache_bin *bin = &cache->bins[span->class];
   span->slot = &cache->slots[span->class];
-  bool has_free = mspan_has_free(span);
-  span->place = has_free ? SPAN_PARTIAL : SPAN_FULL;
-  mspan_list_append(has_free ? &bin->partial : &bin->full, span);
+  note_owned(cache, span);
+  list_span(&cache->bins[span->class], span);
   return true;
 }
 
@@ -307,7 +374,7 @@ static void drop_hollow(struct mcache *cache, struct mspan *span) {
     bin->active = NULL;
   else
     mspan_list_remove(&bin->full, span);
-  mheap_free_span(span);
+  release(cache, span);
 }
 
 void mcache_drain_list(struct mcache *cache, struct mspan *span) {

@@ -49,7 +49,8 @@ struct mcache_bin {
   struct mspan *active;      // the span that the slot allocates from; NULL: none yet
   struct mspan_list partial; // oldest first, so that frees gather before a span's turn comes
   struct mspan_list full;
-  struct mspan *spare;              // one empty span, kept against back and forth with the page heap
+  struct mspan
+      *spare; // one empty span, kept against back and forth with the page heap: see mcache_take_spare
   _Atomic uint64_t claimed_objects; // all objects ever claimed by the slot, less those given back unused
 };
 
@@ -82,7 +83,16 @@ struct mcache {
   struct mcache_large large;
   uint64_t passed_by;       // frees that found a full or closed stack, since the stacks were last judged
   uint64_t popped_before;   // objects that had come from all stacks then
+  size_t owned_pages;       // of all its spans but large ones
+  size_t spare_pages;       // of these, in spare spans
+  size_t trim_at;           // trimmed when it owns so few: half of what it had since the last time
+  size_t most_pages;        // it ever owned since it last grew back
+  uint64_t grown_ms;        // when that was
+  bool shrunk;              // it owned half of that, or less, since
+  bool cycles;              // it grew back soon after the time before
   uint32_t rests;           // refills until the stacks may open again
+  uint32_t last_rest;       // how many they were; 0: the stacks paid when they were last judged
+  uint32_t number;          // counted from 0: its thread's shard of the page cache
   struct mcache *next;      // all mcaches; guarded by the registry's lock
   struct mcache *next_idle; // those without a thread
   uint32_t shrinks_seen;    // scavenge_shrinks when it was last trimmed
@@ -146,6 +156,9 @@ bool mcache_is_closed(struct mcache *cache);
 // Applies the remote frees that others announced to this mcache. The caller is the owner.
 void mcache_drain(struct mcache *cache);
 
+// The class's spare span, or NULL; it is the caller's from here on.
+struct mspan *mcache_take_spare(struct mcache *cache, span_class class);
+
 // Puts back what the mcache keeps for coming mallocs: the stacks' objects, and every span without a live
 // object.
 void mcache_trim(struct mcache *cache);
@@ -160,7 +173,7 @@ void mcache_empty_stack(struct mcache *cache, span_class class);
 // sizes in a row, and then allocates as many, fills each class's stack and then frees past it, empties it and then
 // allocates past it. Which of the two ways the next call takes the processor cannot guess, and a wrong guess costs
 // more than a stack saves. So when more objects went past the stacks than a share of those that came from them, all
-// stay closed for a while.
+// stay closed for a while, and for longer when that is so again.
 void mcache_open_stack(struct mcache *cache, span_class class);
 
 // Every mcache ever made, for walks under mcache_registry_lock.

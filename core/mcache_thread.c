@@ -6,6 +6,7 @@
 #include "core/mcache_large.h"
 #include "core/mcache_suspend.h"
 #include "core/mheap.h"
+#include "core/page_cache.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -62,12 +63,16 @@ static void hand_over_spans(struct mcache *cache) {
     struct mspan *active = mcache_empty_slot(cache, (span_class) class);
     if (active != NULL)
       mcentral_give(active);
-    if (bin->spare != NULL)
-      mcentral_give(bin->spare);
-    bin->spare = NULL;
+    struct mspan *spare = mcache_take_spare(cache, (span_class) class);
+    if (spare != NULL)
+      mcentral_give(spare);
     give_list(&bin->partial);
     give_list(&bin->full);
   }
+  cache->owned_pages = 0;
+  cache->trim_at = 0;
+  cache->most_pages = 0;
+  cache->cycles = false;
 }
 
 // Registry lock held.
@@ -106,6 +111,7 @@ static struct mcache *obtain(void) {
     mheap_unlock();
     if (cache == NULL)
       return NULL;
+    cache->number = all_caches != NULL ? all_caches->number + 1 : 0;
     cache->next = all_caches;
     all_caches = cache;
   }
@@ -115,6 +121,7 @@ static struct mcache *obtain(void) {
     cache->fine_slots[i] = (uint16_t)(size_class_fine[i] * sizeof *cache->slots);
   cache->passed_by = 0;
   cache->rests = 0;
+  cache->last_rest = 0;
   atomic_store_explicit(&cache->backlog, 0, memory_order_relaxed);
   atomic_store_explicit(&cache->pending, NULL, memory_order_release);
   return cache;
@@ -137,6 +144,7 @@ struct mcache *mcache_attach(void) {
   if (cache != NULL) {
     mcache_thread_state = THREAD_ATTACHED;
     mcache_current = cache;
+    page_cache_use_shard(cache->number);
     // May allocate (keys above 31): the thread has its mcache by now. Without the destructor the mcache would
     // stay with the dead thread: its memory is not lost to frees, only to reuse.
     if (key)

@@ -12,10 +12,18 @@
 
 #include <sys/auxv.h>
 
-struct mheap gm_heap;
+struct mheap gm_heap GM_TABLE;
 
-// One fixalloc per number of groups of states; large spans have one group for their one object.
+// One fixalloc per number of groups of states; large spans have one group for their one object. Ready when its size
+// is not 0.
 static struct fixalloc span_alloc[SPAN_GROUPS_MAX + 1];
+
+static struct fixalloc *structs_of(size_t groups) {
+  struct fixalloc *fixed = &span_alloc[groups];
+  if (fixed->size == 0)
+    fixalloc_init(fixed, sizeof(struct mspan) + groups * 64);
+  return fixed;
+}
 
 // Reserved address space that is not mapped yet (Go: curArena).
 static uintptr_t arena_at;
@@ -40,14 +48,6 @@ static uintptr_t first_arena_hint(void) {
   return ((uintptr_t)1 << 40) + (spread % ((uintptr_t)1 << 18) << ARENA_SHIFT); // 1 TiB to 17 TiB
 }
 
-static void init_once(void) {
-  if (gm_heap.initialised)
-    return;
-  gm_heap.initialised = true;
-  for (unsigned groups = 1; groups <= SPAN_GROUPS_MAX; groups++)
-    fixalloc_init(&span_alloc[groups], sizeof(struct mspan) + (size_t)groups * 64);
-}
-
 // Maps reserved address space and gives it to the page allocator.
 static bool map_chunks(uintptr_t start, uintptr_t end) {
   if (start == end)
@@ -58,7 +58,7 @@ static bool map_chunks(uintptr_t start, uintptr_t end) {
   page_alloc_grow(start, npages);
   gm_heap.mapped_pages += npages;
   if (end - start == CHUNK_SIZE) // more: a single large block wants it
-    huge_pages_note_growth(start, CHUNK_SIZE, gm_heap.in_use_pages << GM_PAGE_SHIFT);
+    huge_pages_note_growth(start, gm_heap.in_use_pages << GM_PAGE_SHIFT);
   return true;
 }
 
@@ -145,9 +145,8 @@ struct mspan *mheap_alloc_small(span_class class) {
   size_t npages = size_class_pages[size_class];
   size_t scavenged = 0;
   mheap_lock();
-  init_once();
   unsigned groups = (size_class_objects[size_class] + 63U) / 64;
-  struct mspan *span = fixalloc_alloc(&span_alloc[groups]);
+  struct mspan *span = fixalloc_alloc(structs_of(groups));
   uintptr_t start = span != NULL ? page_cache_take(&npages, npages) : 0;
   if (start == 0 && span != NULL)
     start = alloc_pages(npages, &scavenged);
@@ -184,8 +183,7 @@ static uintptr_t alloc_pages_for_block(size_t npages, size_t align, size_t *scav
 struct mspan *mheap_alloc_large(size_t npages, size_t align) {
   size_t scavenged = 0;
   mheap_lock();
-  init_once();
-  struct mspan *span = fixalloc_alloc(&span_alloc[1]);
+  struct mspan *span = fixalloc_alloc(structs_of(1));
   // A cached run may be a little longer than asked for.
   uintptr_t start = span != NULL && align <= GM_PAGE_SIZE ? page_cache_take(&npages, npages + npages / 8) : 0;
   if (start == 0 && span != NULL)
@@ -277,7 +275,7 @@ void mheap_free_span(struct mspan *span) {
 }
 
 static struct fixalloc *collected_span_alloc(size_t state_bytes) {
-  return &span_alloc[state_bytes == 0 ? 1 : (state_bytes + 63) / 64];
+  return structs_of(state_bytes == 0 ? 1 : (state_bytes + 63) / 64);
 }
 
 struct mspan *mheap_alloc_collected(size_t npages, size_t state_bytes) {
@@ -285,7 +283,6 @@ struct mspan *mheap_alloc_collected(size_t npages, size_t state_bytes) {
   size_t scavenged = 0;
   size_t wanted = npages;
   mheap_lock();
-  init_once();
   struct fixalloc *fixed = collected_span_alloc(state_bytes);
   struct mspan *span = fixalloc_alloc(fixed);
   uintptr_t start = span != NULL ? page_cache_take(&npages, wanted) : 0;
@@ -338,6 +335,22 @@ size_t mheap_release_all(void) {
   page_cache_flush();
   size_t pages = page_alloc_scavenge(SIZE_MAX);
   huge_pages_note_release();
+  while (mheap_release_structs())
+    continue;
   mheap_unlock();
   return pages << GM_PAGE_SHIFT;
+}
+
+bool mheap_release_structs(void) {
+  for (unsigned groups = 1; groups <= SPAN_GROUPS_MAX; groups++)
+    if (fixalloc_release(&span_alloc[groups]))
+      return true;
+  return false;
+}
+
+int mheap_check_structs(void) {
+  int faults = 0;
+  for (unsigned groups = 1; groups <= SPAN_GROUPS_MAX; groups++)
+    faults += fixalloc_check(&span_alloc[groups]);
+  return faults;
 }

@@ -13,12 +13,10 @@
 // The mcentrals are a cache line each, so that threads on different classes do not disturb each other.
 // NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
 struct mheap {
-  struct gm_lock lock;
-  bool initialised; // under the lock
-  struct mcentral central[SPAN_CLASS_COUNT];
+  struct gm_lock lock; // alone in its line, which those who wait for it look at
   // Go's sweep generation: the swept lists of collected classes are chosen by it (mcentral.h). The collector advances
   // it by 2 per cycle while the world is stopped.
-  uint32_t sweep_generation;
+  uint32_t sweep_generation __attribute__((aligned(GM_CACHE_LINE)));
 
   // Counters under the lock, in pages or events.
   size_t mapped_pages; // handed to the page allocator
@@ -28,6 +26,8 @@ struct mheap {
   uint64_t large_bytes; // ever handed out in large objects, growth in place included
   size_t span_count;
   size_t collected_pages; // of in_use_pages: in SPAN_COLLECTED spans
+
+  struct mcentral central[SPAN_CLASS_COUNT];
 };
 
 extern struct mheap gm_heap;
@@ -58,8 +58,14 @@ void mheap_take_pages(struct mspan *span);
 // Takes the span back, of a hollow one only the struct; the caller holds no pointer to it afterwards.
 void mheap_free_span(struct mspan *span);
 
-// Returns every free page to the system. Returns bytes.
+// Returns every free page, and the structs of spans that are gone, to the system. Returns the pages' bytes.
 size_t mheap_release_all(void);
+
+// Returns some structs of spans that are gone to the system; false when there are none. Heap lock held.
+bool mheap_release_structs(void);
+
+// Holds the structs' counts against their lists; returns the number of differences. Heap lock held.
+int mheap_check_structs(void);
 
 // The heap's lock, for those who call several of the functions above as one step.
 void mheap_lock(void);

@@ -1,6 +1,7 @@
 // Every kind of wrong pointer is found, with the exact message: each case runs in a child that must abort.
 #include "core/child_test.h"
 #include "core/gomalloc.h"
+#include "core/mcache.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -67,14 +68,15 @@ static void double_free_later(void) {
 // The freed block is claimed by the slot again when it is freed again: it was freed when the stack was full,
 // and the stack is used up.
 static void double_free_of_claimed(void) {
-  void *first[4096];
-  for (int i = 0; i < 1024; i++) // one span of 64-byte objects
+  enum { STACK = MCACHE_STACK_ENTRIES };
+  void *first[1024]; // spans of 64-byte objects, whose groups are 64 objects
+  for (int i = 0; i < 1024; i++)
     first[i] = gm_malloc(64);
-  block = first[62];
+  block = first[2 * STACK - 2];
   name(block);
-  for (int i = 0; i < 64; i++)
+  for (int i = 0; i < 2 * STACK; i++)
     gm_free(first[i]);
-  for (int i = 0; i < 40; i++)
+  for (int i = 0; i < STACK + 8; i++)
     if (gm_malloc(64) == block)
       _exit(1);
   gm_free(block);

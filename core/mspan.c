@@ -45,7 +45,7 @@ void mspan_init_small(struct mspan *span, uintptr_t start, span_class class, boo
   span->needs_zero = !fresh;
   uint32_t groups = mspan_group_count(span);
   uint64_t all_groups = UINT64_MAX >> (64 - groups);
-  memset(span->states, OBJECT_LIVE, (size_t)groups * 64); // the last group's rest is nobody's
+  memset(span->states, OBJECT_NONE, (size_t)groups * 64); // the last group's rest is nobody's
   memset(span->states, OBJECT_FREE, span->object_count);
   atomic_store_explicit(&span->summary, all_groups, memory_order_relaxed);
   atomic_store_explicit(&span->taken_count, 0, memory_order_relaxed);

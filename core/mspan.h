@@ -6,9 +6,10 @@
 // free just wrote:
 //
 //   live     handed out
-//   free     in the span, or claimed with its group by the owner's slot         (Go: a clear bit of
-//   allocBits) cached   freed by the owner and kept on its stack of the class, to be handed out next remote
-//   freed by a thread that does not own the span, not yet seen by the owner
+//   free     in the span, or claimed with its group by the owner's slot (Go: a clear bit of allocBits)
+//   cached   freed by the owner and kept on its stack of the class, to be handed out next
+//   remote   freed by a thread that does not own the span, not yet seen by the owner
+//   none     no object: the rest of a last group, and all of a struct whose memory went back to the system
 //
 // A group is 64 objects, whose states are one cache line (Go: the 64 objects of allocCache).
 //
@@ -26,10 +27,11 @@ struct mcache;
 struct mcache_slot;
 
 enum object_state {
-  OBJECT_LIVE = 0,
-  OBJECT_CACHED = 1,
-  OBJECT_REMOTE = 2,
-  OBJECT_FREE = 0x80, // a bit of its own: mspan_free_bits gathers it
+  OBJECT_NONE = 0, // so that who still has a pointer to a struct that is gone finds no live object
+  OBJECT_LIVE = 1,
+  OBJECT_REMOTE = 2, // bits of their own: apply_group and mspan_free_bits gather them
+  OBJECT_FREE = 0x80,
+  OBJECT_CACHED = 4,
 };
 
 // Which list holds the span; written by whoever may change the lists (the owner, or the mcentral's lock).

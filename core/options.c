@@ -16,7 +16,7 @@ struct gm_options gm_options = {
     .retain_percent = 10,
     .retain_min = (uint64_t)8 << 20,
     .decay_ms = 500,
-    .huge_pages = GM_NO_HUGE_PAGES,
+    .huge_pages = (uint64_t)16 << 20,
 };
 
 enum option_kind {

@@ -10,7 +10,7 @@
 //   GOMALLOC_RETAIN        retain              percent, 0 to 1000                   10
 //   GOMALLOC_RETAIN_MIN    retain_min          bytes, 0 to 1TiB                     8MiB
 //   GOMALLOC_DECAY         decay               milliseconds, 0 to 3600000; or none  500
-//   GOMALLOC_HUGE_PAGES    huge_pages          bytes, 0 to 1TiB; or none            none
+//   GOMALLOC_HUGE_PAGES    huge_pages          bytes, 0 to 1TiB; or none            16MiB
 //
 // Bytes are a decimal number, alone or with B, KiB, MiB, GiB or TiB behind it, no space between: 512MiB. The
 // environment is read once, before the first page is taken from the system, and never in programs that run

@@ -26,8 +26,8 @@ struct region {
 
 static const unsigned level_offset[LEVELS] = {0, 0, 8, 8 + 64, 8 + 64 + 512};
 
-static page_summary root[ROOT_COUNT];
-static struct region *regions[ROOT_COUNT];
+static page_summary root[ROOT_COUNT] GM_TABLE;
+static struct region *regions[ROOT_COUNT] GM_TABLE;
 static size_t root_low = ROOT_COUNT; // root entries in use lie in [root_low, root_high)
 static size_t root_high;
 static uintptr_t search_address; // no page below it is free
@@ -293,6 +293,12 @@ bool page_alloc_take_at(uintptr_t start, size_t npages, size_t *scavenged) {
   return true;
 }
 
+// After pages of the chunk went to the system: when all are there, so goes what the arena map says of them.
+static void forget_when_gone(struct heap_arena *arena, unsigned chunk_index) {
+  if (page_bits_all_set(arena->chunks[chunk_index].scavenged))
+    heap_arena_forget_spans(arena, chunk_index);
+}
+
 void page_alloc_free(uintptr_t start, size_t npages) {
   uintptr_t end = start + (npages << GM_PAGE_SHIFT);
   for (uintptr_t at = start; at < end;) {
@@ -327,6 +333,8 @@ static size_t scavenge_chunk(struct heap_arena *arena, unsigned chunk_index) {
   }
   arena->retained -= total;
   scavenged_pages += total;
+  if (total > 0)
+    forget_when_gone(arena, chunk_index);
   return total;
 }
 
@@ -380,16 +388,23 @@ void page_alloc_give_scavenged(uintptr_t start, size_t npages) {
   GM_ASSERT(part.count == npages); // take_retained stays in one chunk
   page_alloc_free(start, npages);
   page_bits_set(part.chunk->scavenged, part.first, part.count);
-  heap_arena_of(start)->retained -= npages;
+  struct heap_arena *arena = heap_arena_of(start);
+  arena->retained -= npages;
   scavenged_pages += npages;
+  forget_when_gone(arena, (unsigned)(part.chunk - arena->chunks));
 }
 
-bool page_alloc_is_scavenged(uintptr_t start, size_t npages) {
-  uintptr_t end = start + (npages << GM_PAGE_SHIFT);
-  for (uintptr_t at = start; at < end; at += CHUNK_SIZE)
-    for (unsigned w = 0; w < CHUNK_WORDS; w++)
-      if (chunk_of(at)->scavenged[w] != UINT64_MAX)
-        return false;
+bool page_alloc_drop_scavenged(uintptr_t chunk) {
+  const uint64_t *scavenged = chunk_of(chunk)->scavenged;
+  unsigned count = 0;
+  for (unsigned word = 0; word < CHUNK_WORDS; word++)
+    count += (unsigned)__builtin_popcountll(scavenged[word]);
+  if (count < CHUNK_PAGES / 2)
+    return false;
+  unsigned length = 0;
+  for (unsigned at = page_bits_next_run(scavenged, 0, CHUNK_PAGES, &length); length > 0;
+       at = page_bits_next_run(scavenged, at + length, CHUNK_PAGES, &length))
+    sys_drop_huge_page(chunk + ((uintptr_t)at << GM_PAGE_SHIFT), (size_t)length << GM_PAGE_SHIFT);
   return true;
 }
 

@@ -43,8 +43,9 @@ size_t page_alloc_take_retained(size_t most, uintptr_t *start);
 // Frees pages that page_alloc_take_retained took and the caller made Prepared.
 void page_alloc_give_scavenged(uintptr_t start, size_t npages);
 
-// All of [start, start + npages), whole chunks of arenas that exist, is free and scavenged.
-bool page_alloc_is_scavenged(uintptr_t start, size_t npages);
+// When at least half of the chunk's pages are free and scavenged: tells the system that none of them is needed, for
+// huge pages bring pages that nobody asked for. False when it is less.
+bool page_alloc_drop_scavenged(uintptr_t chunk);
 
 // Takes back a page_alloc_find whose pages were all scavenged and were not touched since. False, and nothing
 // done, when they are not in one chunk.

@@ -33,6 +33,13 @@ bool page_bits_all_clear(const uint64_t bits[CHUNK_WORDS], unsigned first, unsig
   return true;
 }
 
+bool page_bits_all_set(const uint64_t bits[CHUNK_WORDS]) {
+  for (unsigned i = 0; i < CHUNK_WORDS; i++)
+    if (bits[i] != UINT64_MAX)
+      return false;
+  return true;
+}
+
 // First page in [from, to) whose bit, xored with `flip`, is set; `to` when none.
 static unsigned next_bit(const uint64_t bits[CHUNK_WORDS], unsigned from, unsigned to, uint64_t flip) {
   if (from >= to)

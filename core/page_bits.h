@@ -11,6 +11,9 @@ void page_bits_set(uint64_t bits[CHUNK_WORDS], unsigned first, unsigned count);
 void page_bits_clear(uint64_t bits[CHUNK_WORDS], unsigned first, unsigned count);
 bool page_bits_all_clear(const uint64_t bits[CHUNK_WORDS], unsigned first, unsigned count);
 
+// Whether all bits of the chunk are set.
+bool page_bits_all_set(const uint64_t bits[CHUNK_WORDS]);
+
 // The first run of set bits in [from, to): returns its first page, *length its pages; *length 0 when there is
 // none.
 unsigned page_bits_next_run(const uint64_t bits[CHUNK_WORDS], unsigned from, unsigned to, unsigned *length);

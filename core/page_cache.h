@@ -3,7 +3,8 @@
 // run is a few instructions, where the page allocator searches and updates its summaries. The runs stay
 // marked as allocated in the page allocator's bitmaps, and their content is old.
 //
-// The last run freed is taken first, for the processor's cache. The cache is small beside the heap, because
+// The last run freed is taken first, for the processor's cache; and each thread's runs are kept in one of a few shards
+// and its own shard is asked first, because memory that another processor wrote last is dear. The cache is small beside the heap, because
 // its pages cannot join their neighbours; when it is over its limit all of it goes back to the page
 // allocator.
 //
@@ -25,6 +26,9 @@ bool page_cache_put(uintptr_t start, size_t npages);
 
 // Pages in the cache.
 size_t page_cache_pages(void);
+
+// The calling thread's runs go to a shard by this number, and it asks there first. Without the heap lock.
+void page_cache_use_shard(unsigned number);
 
 // Gives all runs to the page allocator.
 void page_cache_flush(void);

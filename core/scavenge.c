@@ -63,6 +63,8 @@ static void release_now(size_t npages) {
   page_cache_flush();
   (void)page_alloc_scavenge(npages);
   huge_pages_note_release();
+  while (mheap_release_structs())
+    continue;
 }
 
 // The soft limit: what is over it goes back at once, as far as pages are free.
@@ -75,7 +77,7 @@ static void keep_limit(size_t retained) {
     release_now((size_t)((used - limit) >> GM_PAGE_SHIFT) + 1);
 }
 
-static uint64_t now_ms(void) {
+uint64_t scavenge_clock_ms(void) {
   struct timespec now;
   if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0)
     return 0;
@@ -83,13 +85,13 @@ static uint64_t now_ms(void) {
 }
 
 // Without the thread: when four fifths of the memory are free, they go back, once per decay time or, in a
-// program that frees everything, each time that the rest has shrunk to a quarter.
+// program that frees everything, each time that the rest has shrunk to less than a quarter.
 static void release_without_thread(size_t retained) {
   size_t in_use = gm_heap.in_use_pages;
   if (retained < WORTH_WAKING || retained < 4 * in_use)
     return;
-  uint64_t now = now_ms();
-  if (in_use > state.released_in_use / 4 && state.released_ms != 0 &&
+  uint64_t now = scavenge_clock_ms();
+  if (in_use >= state.released_in_use / 4 && state.released_ms != 0 &&
       now - state.released_ms < gm_option_get(&gm_options.decay_ms))
     return;
   state.released_ms = now;
@@ -165,14 +167,17 @@ static size_t surplus(void) {
   return release;
 }
 
-// Gives pages back, a run at a time; only taking the run and noting its end need the lock. Heap lock held.
+// Gives pages back, a run at a time; only taking the run and noting its end need the lock. Where pages go, so do
+// the structs of the spans that they were. Heap lock held.
 static void release_in_steps(size_t npages) {
+  if (npages == 0)
+    return;
   if (npages + page_cache_pages() > retained_pages())
     page_cache_flush();
   while (npages > 0) {
     state.transit_pages = page_alloc_take_retained(npages < STEP ? npages : STEP, &state.transit);
     if (state.transit_pages == 0)
-      return;
+      break;
     size_t done = state.transit_pages;
     mheap_unlock();
     sys_unused(state.transit, done << GM_PAGE_SHIFT);
@@ -181,6 +186,10 @@ static void release_in_steps(size_t npages) {
     state.transit_pages = 0;
     huge_pages_note_release();
     npages = npages > done ? npages - done : 0;
+  }
+  while (mheap_release_structs()) { // one with each hold of the lock
+    mheap_unlock();
+    mheap_lock();
   }
 }
 

@@ -28,6 +28,9 @@ void scavenge_note_free(void);
 // Pages that the background thread is giving back at the moment: neither free nor in a span.
 size_t scavenge_in_transit(void);
 
+// The time since some moment, in milliseconds, coarse and cheap. Any thread; no lock.
+uint64_t scavenge_clock_ms(void);
+
 // In a child of fork: the background thread does not exist here.
 void scavenge_after_fork(void);
 

@@ -17,7 +17,7 @@ void startup_process(void) {
 __attribute__((destructor)) static void finish(void) {
   if (gm_option_get(&gm_options.stats) == 0)
     return;
-  static char line[16384];
+  static char line[16384] GM_TABLE;
   size_t length = gm_stats_json(line, sizeof line - 1);
   length = length < sizeof line - 2 ? length : sizeof line - 2;
   line[length] = '\n';

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 
 // errno belongs to the program: a free() that returns memory must not disturb it.
 static void *map_pages(uintptr_t hint, size_t size, int protection, int flags) {
@@ -118,6 +119,19 @@ void sys_no_huge_page(uintptr_t start, size_t size) {
 void sys_drop_huge_page(uintptr_t start, size_t size) {
   sys_state_change(start, size, SYS_MASK(SYS_PREPARED), SYS_PREPARED);
   advise(start, size, MADV_DONTNEED);
+}
+
+static uint64_t thread_time(void) {
+  struct timespec now = {0};
+  (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t sys_touch(uintptr_t address) {
+  sys_state_expect(gm_align_down(address, GM_PAGE_SIZE), GM_PAGE_SIZE, SYS_MASK(SYS_PREPARED));
+  uint64_t before = thread_time();
+  *(volatile char *)address = 0;
+  return thread_time() - before;
 }
 
 bool sys_fault(uintptr_t start, size_t size) {

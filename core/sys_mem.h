@@ -56,6 +56,10 @@ bool sys_fault(uintptr_t start, size_t size);
 void sys_huge_page(uintptr_t start, size_t size);
 void sys_no_huge_page(uintptr_t start, size_t size);
 
+// Has the kernel back the untouched, Prepared page at `address`, which goes on reading zero. Nanoseconds of the
+// thread's processor time that this took.
+uint64_t sys_touch(uintptr_t address);
+
 // Prepared, and stays so: gives back what huge pages brought beside the bytes that were touched.
 void sys_drop_huge_page(uintptr_t start, size_t size);
 

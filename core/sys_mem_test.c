@@ -138,6 +138,44 @@ static void test_fixalloc_recycles(void **state) {
   assert_int_equal(fixed.in_use, 2);
 }
 
+// Slabs go back once none of their objects is in use, and serve again, reading zero.
+static void test_fixalloc_releases(void **state) {
+  (void)state;
+  enum { COUNT = 1000, SIZE_EACH = 192 };
+  static unsigned char *objects[COUNT];
+  struct fixalloc fixed;
+  fixalloc_init(&fixed, SIZE_EACH);
+  assert_false(fixalloc_release(&fixed));
+  for (int round = 0; round < 3; round++) {
+    for (size_t i = 0; i < COUNT; i++) {
+      objects[i] = fixalloc_alloc(&fixed);
+      assert_non_null(objects[i]);
+      memset(objects[i], (int)(i & 0xff), SIZE_EACH);
+    }
+    assert_false(fixalloc_release(&fixed));
+    size_t reserved = persistent_reserved();
+    assert_int_equal(fixalloc_check(&fixed), 0);
+    const unsigned char *kept = objects[COUNT / 2];
+    for (size_t i = 0; i < COUNT; i++)
+      if (objects[i] != kept)
+        fixalloc_free(&fixed, objects[i]);
+    size_t slabs = 0;
+    while (fixalloc_release(&fixed))
+      slabs++;
+    assert_int_equal(fixalloc_check(&fixed), 0);
+    // All but the one with the object that is left, whose content stays.
+    assert_true(slabs + 1 >= (size_t)COUNT * SIZE_EACH / FIXALLOC_SLAB);
+    for (size_t i = 0; i < SIZE_EACH; i++)
+      assert_int_equal(kept[i], COUNT / 2 & 0xff);
+    uintptr_t kept_slab = gm_align_down((uintptr_t)kept, FIXALLOC_SLAB);
+    for (size_t i = fixed.starter.room; i < COUNT; i++)
+      if (gm_align_down((uintptr_t)objects[i], FIXALLOC_SLAB) != kept_slab)
+        assert_int_equal(objects[i][SIZE_EACH - 1], 0); // and a stale pointer finds zeros
+    fixalloc_free(&fixed, objects[COUNT / 2]);
+    assert_true(round == 0 || persistent_reserved() == reserved);
+  }
+}
+
 static void test_arena_map(void **state) {
   (void)state;
   uintptr_t base = heap_arena_reserve(0, ARENA_SIZE);
@@ -172,16 +210,13 @@ static void test_addresses_outside_the_map(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_life_of_a_range),
-      cmocka_unit_test(test_aligned_reservations),
+      cmocka_unit_test(test_life_of_a_range),           cmocka_unit_test(test_aligned_reservations),
       cmocka_unit_test(test_refusal_is_not_fatal),
 #ifndef NDEBUG
-      cmocka_unit_test(test_wrong_transitions_abort),
-      cmocka_unit_test(test_states_are_recorded),
+      cmocka_unit_test(test_wrong_transitions_abort),   cmocka_unit_test(test_states_are_recorded),
 #endif
-      cmocka_unit_test(test_persistent_memory),
-      cmocka_unit_test(test_fixalloc_recycles),
-      cmocka_unit_test(test_arena_map),
+      cmocka_unit_test(test_persistent_memory),         cmocka_unit_test(test_fixalloc_recycles),
+      cmocka_unit_test(test_fixalloc_releases),         cmocka_unit_test(test_arena_map),
       cmocka_unit_test(test_addresses_outside_the_map),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
