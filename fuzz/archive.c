@@ -15,10 +15,11 @@ typedef struct entry {
   uint8_t value;  // of the counter; 0: never lit
   uint8_t count;  // records
   uint32_t spent; // programs that lit it, and picks, since it was lit first or raised
-  fuzz_op ops[MOST_RECORDS];
 } entry;
 
-static entry *entries; // by counter
+// By counter. The programs lie apart from what each execution looks at.
+static entry entries[FUZZ_FEEDBACK_BYTES];
+static fuzz_op (*programs)[MOST_RECORDS];
 static uint64_t drift = 1;
 static struct {
   uint16_t lit[FUZZ_FEEDBACK_BYTES];
@@ -34,12 +35,12 @@ static void keep(entry *into, const fuzz_feature *feature, fuzz_program program,
     into->spent = 0;
   into->value = feature->value;
   into->count = (uint8_t)length;
-  memcpy(into->ops, program.ops, length * sizeof *program.ops);
+  memcpy(programs[feature->counter], program.ops, length * sizeof *program.ops);
 }
 
 void fuzz_archive_add(fuzz_program program) {
-  if (entries == NULL)
-    entries = fuzz_arena(FUZZ_FEEDBACK_BYTES * sizeof *entries);
+  if (programs == NULL)
+    programs = fuzz_arena(FUZZ_FEEDBACK_BYTES * sizeof *programs);
   fuzz_feature feature;
   for (unsigned i = 0; fuzz_feedback_feature(i, &feature); i++) {
     entry *known = &entries[feature.counter];
@@ -69,6 +70,6 @@ size_t fuzz_archive_pick(fuzz_op *ops, size_t capacity, uint64_t *chance) {
   }
   chosen->spent++;
   size_t count = chosen->count < capacity ? chosen->count : capacity;
-  memcpy(ops, chosen->ops, count * sizeof *ops);
+  memcpy(ops, programs[chosen - entries], count * sizeof *ops);
   return count;
 }

@@ -2,7 +2,6 @@
 // address space, places that the kernel does not heed, refused requests, and lookups of any address.
 #include "core/heap_arena.h"
 #include "core/mspan.h"
-#include "core/options.h"
 #include "core/sys_mem.h"
 #include "fuzz/core_fuzz.h"
 #include "fuzz/core_fuzz_world.h"
@@ -159,11 +158,7 @@ void core_fuzz_arenas(core_input *input) {
   memset(&model, 0, sizeof model);
   memset(spans, 0, sizeof spans);
   uint8_t kind = core_byte(input);
-  // As the environment would have it: the options are read when the first arena is reserved.
-  static char linear[] = "GOMALLOC_LAYOUT=linear";
-  static char sparse[] = "GOMALLOC_LAYOUT=sparse";
-  options_load();
-  options_load_from((char *[]){(kind & 1) != 0 ? linear : sparse, NULL});
+  core_world_layout((kind & 1) != 0);
   if ((kind & 6) == 6)
     core_world_limit((size_t)256 << 20 << (kind >> 3));
   CORE_REQUIRE(heap_arena_of(core_word(input)) == NULL, "an arena before there is any");

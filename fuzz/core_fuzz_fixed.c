@@ -1,5 +1,6 @@
 // core_fuzz_fixed.c: memory for gomalloc's own structures (core/fixalloc.h) against a list of what is live: nothing
-// overlaps, everything is aligned, persistent memory is zero, freed objects keep to their own kind.
+// overlaps, everything is aligned, persistent memory is zero, addresses keep to their own kind, and what goes back to
+// the system has no live object in it.
 #include "core/fixalloc.h"
 #include "fuzz/core_fuzz.h"
 #include "fuzz/core_fuzz_world.h"
@@ -16,12 +17,39 @@ static struct {
     unsigned char fill;
   } live[LIVE];
   size_t count;
-  unsigned char *freed[KINDS][LIVE]; // last freed last
-  size_t freed_count[KINDS];
   size_t in_use[KINDS];
 } model;
 
 static struct fixalloc kinds[KINDS];
+
+// Which kind has which slab.
+static struct slab {
+  uintptr_t start;
+  unsigned kind;
+} slabs[4 * LIVE];
+static size_t slab_count;
+
+static void check_slab(const unsigned char *memory, unsigned kind) {
+  const struct fixalloc_slab *starter = &kinds[kind].starter;
+  if ((uintptr_t)memory - starter->start < starter->room * kinds[kind].size)
+    return;
+  uintptr_t start = gm_align_down((uintptr_t)memory, FIXALLOC_SLAB);
+  for (size_t i = 0; i < slab_count; i++)
+    if (slabs[i].start == start) {
+      CORE_REQUIRE(slabs[i].kind == kind, "an address changes its kind");
+      return;
+    }
+  CORE_REQUIRE(slab_count < sizeof slabs / sizeof *slabs, "more slabs than objects");
+  slabs[slab_count++] = (struct slab){start, kind};
+}
+
+static void on_discard(uintptr_t start, size_t size) {
+  for (size_t i = 0; i < model.count; i++) {
+    uintptr_t live = (uintptr_t)model.live[i].memory;
+    CORE_REQUIRE(start + size <= live || live + model.live[i].size <= start,
+                 "a live structure is given back");
+  }
+}
 
 static void add(unsigned char *memory, size_t size, unsigned kind) {
   for (size_t i = 0; i < model.count; i++)
@@ -65,8 +93,7 @@ static void take(core_input *input, unsigned kind) {
     return;
   model.in_use[kind]++;
   CORE_REQUIRE((uintptr_t)memory % GM_CACHE_LINE == 0, "alignment of an object");
-  if (model.freed_count[kind] > 0)
-    CORE_REQUIRE(memory == model.freed[kind][--model.freed_count[kind]], "the last freed object comes first");
+  check_slab(memory, kind);
   add(memory, kinds[kind].size, kind);
 }
 
@@ -78,12 +105,32 @@ static void give(size_t index) {
     return; // for ever
   fixalloc_free(&kinds[block.kind], block.memory);
   model.in_use[block.kind]--;
-  model.freed[block.kind][model.freed_count[block.kind]++] = block.memory;
   model.live[index] = model.live[--model.count];
+}
+
+static bool has_empty_slab(unsigned kind) {
+  for (size_t i = 0; i < slab_count; i++) {
+    bool used = slabs[i].kind != kind;
+    for (size_t n = 0; n < model.count && !used; n++)
+      used = gm_align_down((uintptr_t)model.live[n].memory, FIXALLOC_SLAB) == slabs[i].start;
+    if (!used)
+      return true;
+  }
+  return false;
+}
+
+static void release_all(unsigned kind) {
+  bool any = false;
+  while (fixalloc_release(&kinds[kind]))
+    any = true;
+  CORE_REQUIRE(!any || has_empty_slab(kind), "a slab in use is released");
+  CORE_REQUIRE(kinds[kind].empty == NULL, "a slab without objects stays");
 }
 
 void core_fuzz_fixed(core_input *input) {
   memset(&model, 0, sizeof model);
+  slab_count = 0;
+  core_world_on_discard = on_discard;
   for (unsigned kind = 0; kind < KINDS; kind++) {
     size_t size = 1 + core_below(input, 9000);
     fixalloc_init(&kinds[kind], size);
@@ -91,14 +138,18 @@ void core_fuzz_fixed(core_input *input) {
   }
   while (core_more(input)) {
     uint8_t operation = core_byte(input);
-    if (operation % 4 == 3 && model.count > 0)
+    if (operation >= 0xf8)
+      release_all(operation % KINDS);
+    else if (operation % 4 == 3 && model.count > 0)
       give(core_below(input, (uint32_t)model.count));
     else if (model.count < LIVE && operation % 4 == 2)
       take_persistent(input);
     else if (model.count < LIVE)
       take(input, operation / 4 % KINDS);
-    for (unsigned kind = 0; kind < KINDS; kind++)
+    for (unsigned kind = 0; kind < KINDS; kind++) {
       CORE_REQUIRE(kinds[kind].in_use == model.in_use[kind], "the count of objects");
+      CORE_REQUIRE(fixalloc_check(&kinds[kind]) == 0, "the counts and lists of slabs");
+    }
   }
   for (size_t i = model.count; i-- > 0;)
     give(i);

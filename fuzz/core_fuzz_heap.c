@@ -47,6 +47,8 @@ size_t core_heap_discarded(void) {
 }
 
 static void on_discard(uintptr_t start, size_t size) {
+  if (heap_arena_of(start) == NULL)
+    return; // the core's own
   for (size_t i = 0; i < model.count; i++) {
     const block *live = &model.blocks[i];
     CORE_REQUIRE(start + size <= live->start || live->start + (live->npages << GM_PAGE_SHIFT) <= start,
@@ -176,7 +178,9 @@ static void free_block(size_t index) {
     mheap_free_span(live.span);
   else
     CORE_REQUIRE(mheap_free_large(live.span, live.start), "a live block is freed");
-  CORE_REQUIRE(heap_arena_span_of(live.start) == &mspan_returned, "the map's entry after a free");
+  const struct mspan *entry = heap_arena_span_of(live.start);
+  CORE_REQUIRE(entry == &mspan_returned || (entry == NULL && heap_arena_was_span(live.start)),
+               "the map's entry after a free");
   CORE_REQUIRE(live.kind != LARGE || !mheap_free_large(live.span, live.start), "a block is freed twice");
   core_scavenge_after_free(retained, discarded, live.npages);
 }

@@ -51,6 +51,7 @@ static void set_options(core_input *input) {
   static const uint64_t decays_ms[] = {500, 0, 10, 3600000, GM_NO_DECAY, GM_NO_DECAY};
   static const uint64_t least_bytes[] = {8 << 20, 0, 1 << 16, 1 << 20};
   static const uint64_t limits[] = {GM_NO_LIMIT, GM_NO_LIMIT, 1 << 20, 8 << 20, 40 << 20};
+  atomic_store(&gm_options.huge_pages, GM_NO_HUGE_PAGES); // what they bring is not counted anywhere
   atomic_store(&gm_options.decay_ms, decays_ms[core_below(input, 6)]);
   atomic_store(&gm_options.retain_percent, 2 * (uint64_t)core_below(input, 256));
   atomic_store(&gm_options.retain_min, least_bytes[core_below(input, 4)]);
@@ -90,11 +91,11 @@ bool core_scavenge_is_quiet(void) {
 }
 
 // A program without the thread: four fifths of its memory are free, and that is so for the first time, again after
-// the decay time, or after the rest shrank to a quarter.
+// the decay time, or after the rest shrank to less than a quarter.
 static bool releases_by_itself(size_t retained, size_t in_use) {
   if (model.has_thread || !decays() || retained < WORTH_WAKING || retained < 4 * in_use)
     return false;
-  return model.released_ms == 0 || in_use <= model.released_in_use / 4 ||
+  return model.released_ms == 0 || in_use < model.released_in_use / 4 ||
          model.now_ms - model.released_ms >= gm_option_get(&gm_options.decay_ms);
 }
 

@@ -5,6 +5,8 @@
 #ifndef HEAPARENA_FUZZ_CORE_FUZZ_SECTION_H
 #define HEAPARENA_FUZZ_CORE_FUZZ_SECTION_H
 
+#define GM_TABLE // base.h
+
 #pragma clang section bss = "core_bss" data = "core_data"
 
 #endif

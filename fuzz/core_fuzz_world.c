@@ -2,8 +2,11 @@
 // would do its book-keeping for terabytes of address space.
 #include "fuzz/core_fuzz_world.h"
 
+#include "core/heap_arena.h"
 #include "core/mcache.h"
+#include "core/options.h"
 #include "fuzz/core_fuzz.h"
+#include "fuzz/os_wrap.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -129,19 +132,8 @@ static void *map_in_world(uintptr_t hint, size_t length, int protection, int fla
   return memory;
 }
 
-// The linker's --wrap (CMakeLists.txt): calls of mmap in this program come to __wrap_mmap, __real_mmap is the C
-// library's.
+// As in os_wrap.h.
 // NOLINTBEGIN(bugprone-reserved-identifier)
-void *__real_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset);
-void *__wrap_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset);
-int __real_mprotect(void *address, size_t length, int protection);
-int __wrap_mprotect(void *address, size_t length, int protection);
-int __real_munmap(void *address, size_t length);
-int __wrap_munmap(void *address, size_t length);
-int __real_madvise(void *address, size_t length, int advice);
-int __wrap_madvise(void *address, size_t length, int advice);
-int __real_clock_gettime(clockid_t clock, struct timespec *now);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
 int __real_nanosleep(const struct timespec *time, struct timespec *left);
 int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
 int __real_getrlimit(int resource, struct rlimit *limit);
@@ -193,7 +185,8 @@ int __wrap_madvise(void *address, size_t length, int advice) {
   CORE_REQUIRE(in_world((uintptr_t)address, length), "the core advises on what is not its own");
   if (advice != MADV_DONTNEED)
     return 0; // huge pages: a hint that this system does not heed
-  if (is_scavenger)
+  if (is_scavenger && heap_arena_of((uintptr_t)address) !=
+                          NULL) // what it gives back of the core's own, it does with the lock
     stop(SCAVENGER_RELEASING);
   if (core_world_on_discard != NULL)
     core_world_on_discard((uintptr_t)address, length);
@@ -300,6 +293,13 @@ void core_world_lock_pages(bool locked) {
 
 void core_world_scatter(bool scatter) {
   world.scatter = scatter;
+}
+
+void core_world_layout(bool linear) {
+  // As the environment would have it: the options are read once, and then again from this.
+  static char wanted[2][32] = {"GOMALLOC_LAYOUT=sparse", "GOMALLOC_LAYOUT=linear"};
+  options_load();
+  options_load_from((char *[]){wanted[linear], NULL});
 }
 
 void core_world_limit(size_t bytes) {

@@ -41,6 +41,9 @@ void core_world_lock_pages(bool locked);
 // While true, mmap does not heed hints, and places lie one kernel page further than good alignment.
 void core_world_scatter(bool scatter);
 
+// Which layout the core's first arena gives the heap, whatever the environment says: to be called before it.
+void core_world_layout(bool linear);
+
 // RLIMIT_AS as the core sees it.
 void core_world_limit(size_t bytes);
 

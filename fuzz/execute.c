@@ -6,6 +6,7 @@
 #include "fuzz/schedule.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,11 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MOST_FORKS      2u  // of one program in a campaign: a fork costs as much as a thousand calls
-#define FORK_PATIENCE   20  // seconds until a child counts as hung
-#define CHECK_RECORDS   32u // one program in so many obeys its CHECK_HEAP records
-#define RELEASE_RECORDS 16u // ... its PURGE and CLOCK records
-#define CHILD_BLOCKS    16u
+#define MOST_FORKS       2u   // of one program in a campaign: a fork costs as much as a thousand calls
+#define FORK_PATIENCE    20   // seconds until a child counts as hung
+#define FORK_ASLEEP      1    // ... if it sleeps all the time
+#define CHECK_PROGRAMS   32u  // one program in so many obeys its CHECK_HEAP records
+#define COUNT_PROGRAMS   128u // ... is followed by a look at the counters
+#define RELEASE_PROGRAMS 16u  // ... obeys its PURGE and CLOCK records
+#define CHILD_BLOCKS     16u
 
 static bool nothing_to_do(executor *x, fuzz_op_kind kind) {
   x->state->skipped[kind]++;
@@ -28,6 +31,20 @@ static bool nothing_to_do(executor *x, fuzz_op_kind kind) {
 static bool did(executor *x, fuzz_op_kind kind) {
   x->state->histogram[kind]++;
   return true;
+}
+
+static bool free_range(executor *x, const fuzz_op *op, uint32_t from, uint32_t to) {
+  for (uint32_t slot = from; (slot = fuzz_shadow_next(&x->shadow, slot)) < to; slot++)
+    if (!fuzz_call_free(x, FUZZ_OP_FREE, slot, op))
+      return false;
+  return true;
+}
+
+// The blocks of `count` slots, the first behind the last.
+static bool free_slots(executor *x, const fuzz_op *op, uint32_t from, uint32_t count) {
+  uint32_t end = from + count;
+  return free_range(x, op, from, end < FUZZ_SLOTS ? end : FUZZ_SLOTS) &&
+         (end <= FUZZ_SLOTS || free_range(x, op, 0, end - FUZZ_SLOTS));
 }
 
 // ---- Fork ----
@@ -49,14 +66,26 @@ static bool use_heap_in_child(executor *x, const fuzz_op *op, fuzz_verdict *verd
         (x->shadow.blocks[FUZZ_PAIR_SLOT].address && !fuzz_call_free(x, FUZZ_OP_FREE, FUZZ_PAIR_SLOT, &one)))
       return false;
   }
-  for (uint32_t slot = 0; slot < FUZZ_SLOTS; slot++)
-    if (x->shadow.blocks[slot].address && !fuzz_call_free(x, FUZZ_OP_FREE, slot, op))
-      return false;
+  if (!free_slots(x, op, 0, FUZZ_SLOTS))
+    return false;
   return x->subject->alloc.check_heap == NULL || fuzz_call_check_heap(x);
 }
 
-// Waits for the child; false when it did not end in time (it is killed then).
+// Whether the process sleeps: the child of a fork, which has one thread and waits for nothing, does so for a lock alone.
+static bool sleeps(pid_t child) {
+  char path[32], text[128] = "";
+  snprintf(path, sizeof path, "/proc/%d/stat", (int)child);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t size = file < 0 ? -1 : read(file, text, sizeof text - 1);
+  if (file >= 0)
+    close(file);
+  const char *state = size > 0 ? strrchr(text, ')') : NULL; // behind the name
+  return state != NULL && state[1] == ' ' && state[2] == 'S';
+}
+
+// Waits for the child; false when it did not end in time, or will not (it is killed then).
 static bool wait_for(pid_t child, int *status) {
+  unsigned asleep = 0; // looks in a row
   for (unsigned waited = 0;; waited++) {
     pid_t ended = waitpid(child, status, WNOHANG);
     if (ended == child)
@@ -64,7 +93,8 @@ static bool wait_for(pid_t child, int *status) {
     if (ended < 0 && errno != EINTR)
       return false;
     struct timespec moment = {.tv_nsec = waited < 100 ? 50000 : 5000000};
-    if (waited > 100 + FORK_PATIENCE * 200u)
+    asleep = waited >= 100 && sleeps(child) ? asleep + 1 : 0;
+    if (waited > 100 + FORK_PATIENCE * 200u || asleep > FORK_ASLEEP * 200u)
       break;
     nanosleep(&moment, NULL);
   }
@@ -135,15 +165,6 @@ static bool run_pairs(executor *x, const fuzz_op *op) {
   return did(x, FUZZ_OP_PAIRS);
 }
 
-static bool free_slots(executor *x, const fuzz_op *op, uint32_t from, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++) {
-    uint32_t slot = (from + i) % FUZZ_SLOTS;
-    if (x->shadow.blocks[slot].address != 0 && !fuzz_call_free(x, FUZZ_OP_FREE, slot, op))
-      return false;
-  }
-  return true;
-}
-
 // ---- Records ----
 
 static bool run_allocation(executor *x, fuzz_op_kind kind, const fuzz_op *op) {
@@ -178,12 +199,12 @@ static bool arm_failures(executor *x, const fuzz_op *op) {
 // A walk of the heap costs as much as a hundred programs: campaigns obey it in some of them only, and trials,
 // which check after each program, always.
 static bool may_check(const executor *x) {
-  return x->options->check_every <= 1 || x->state->programs % CHECK_RECORDS == 0;
+  return x->options->check_every <= 1 || x->state->programs % CHECK_PROGRAMS == 0;
 }
 
-// What makes the allocator give memory back costs hundreds of page faults: the same goes for it.
+// What makes the subject give memory back is followed by page faults.
 static bool may_release(const executor *x) {
-  return x->options->check_every <= 1 || x->state->programs % RELEASE_RECORDS == 0;
+  return x->options->check_every <= 1 || x->state->programs % RELEASE_PROGRAMS == 0;
 }
 
 static bool run_record(executor *x, uint32_t index) {
@@ -203,7 +224,8 @@ static bool run_record(executor *x, uint32_t index) {
   case FUZZ_OP_VERIFY:
     return did(x, kind) && fuzz_shadow_verify_all(&x->shadow);
   case FUZZ_OP_PURGE:
-    return x->subject->alloc.purge && may_release(x) ? fuzz_call_purge(x) : nothing_to_do(x, kind);
+    return x->subject->alloc.purge && may_release(x) && fuzz_call_may_purge(x) ? fuzz_call_purge(x)
+                                                                               : nothing_to_do(x, kind);
   case FUZZ_OP_FREE_RUN:
     return did(x, kind) && free_slots(x, op, slot, fuzz_op_repeats(op));
   case FUZZ_OP_FILL_RUN:
@@ -264,6 +286,7 @@ static void begin(executor *x) {
   x->forks = 0;
   x->freed = 0;
   x->limited = false;
+  x->quiet -= x->quiet > 0;
   x->state->phase = FUZZ_PHASE_IDLE;
   x->state->block = -1;
   fuzz_shadow_reset(&x->shadow, x->options->oracles, &x->state->verdict);
@@ -285,18 +308,15 @@ static bool finish(executor *x, bool check) {
   x->thread = 0;
   x->op = (uint32_t)x->program.count;
   x->shadow.op = x->state->op = x->op;
-  bool good = true;
   const fuzz_op none = {0};
   // In the order of the slots, not of the addresses: the same program frees in the same order each time.
-  for (uint32_t slot = 0; good && x->shadow.live != 0; slot++)
-    if (x->shadow.blocks[slot].address != 0)
-      good = fuzz_call_free(x, FUZZ_OP_FREE, slot, &none);
+  bool good = free_range(x, &none, 0, FUZZ_SLOTS + 1);
   // Threads of a subject that does not see their ends go on in the next program: else it would grow with each.
   if (!(x->subject->abilities & FUZZ_FORGETS_THREADS))
     fuzz_threads_end_all();
   if (good && check)
     good = fuzz_call_check_heap(x);
-  else if (good && may_check(x))
+  else if (good && x->state->programs % COUNT_PROGRAMS == 0)
     good = fuzz_call_check_counters(x);
   return good;
 }

@@ -6,15 +6,19 @@
 #include "fuzz/permitted.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
-#define SENTINEL      4095                    // no errno has this number
-#define SMALL_REQUEST ((size_t)1 << 20)       // one that nobody may refuse while the system has memory
-#define MOST_MALLOC   ((size_t)64 << 20)      // larger blocks are not kept
-#define MOST_COPIED   ((size_t)4 << 20)       // calloc and realloc may touch every byte
-#define MOST_LIVE     ((size_t)256 << 20)     // usable bytes of all live blocks
-#define ADDRESS_SPACE ((size_t)1 << 47)       // more than a process has
+#define SENTINEL      4095                // no errno has this number
+#define SMALL_REQUEST ((size_t)1 << 20)   // one that nobody may refuse while the system has memory
+#define MOST_MALLOC   ((size_t)64 << 20)  // larger blocks are not kept
+#define MOST_COPIED   ((size_t)4 << 20)   // calloc and realloc may touch every byte
+#define MOST_LIVE     ((size_t)256 << 20) // usable bytes of all live blocks
+#define ADDRESS_SPACE ((size_t)1 << 47)   // more than a process has
+#define PURGED_PAGES  8u // that may have to come back for each program of a campaign, in the mean
 #define UNTOUCHED     ((void *)(uintptr_t)16) // what posix_memalign must leave
 
 // ---- Entering and leaving the subject ----
@@ -277,7 +281,8 @@ bool fuzz_call_reallocate(executor *x, fuzz_op_kind kind, const fuzz_op *op, uin
                           .alignment = 1,
                           .seed = op->fill & 127,
                           .owner = (uint8_t)x->thread,
-                          .whole = (op->fill & 128) != 0};
+                          .whole = (op->fill & 128) != 0,
+                          .resized = true};
   if (x->options->feedback)
     fuzz_feedback_freed((unsigned)kind, old.address, old.usable);
   bool *failed = record(x, kind, &request, count);
@@ -315,6 +320,17 @@ static bool check_errno_kept(executor *x, int error, fuzz_op_kind kind, uint32_t
                           fuzz_op_name(kind), error);
 }
 
+// C23: what malloc, calloc and realloc gave may be freed with the size that was asked for.
+static bool takes_size(const executor *x, const fuzz_block *block) {
+  const fuzz_deed deed = {.oracle = FUZZ_ORACLE_ALIGNMENT,
+                          .kind = FUZZ_OP_FREE_SIZED,
+                          .requested = block->requested,
+                          .alignment = block->alignment,
+                          .live = block->resized};
+  return x->subject->alloc.free_sized && block->alignment <= 1 &&
+         !(x->options->permits && fuzz_permitted(x->subject, &deed));
+}
+
 bool fuzz_call_free(executor *x, fuzz_op_kind kind, uint32_t slot, const fuzz_op *op) {
   const ha_alloc *alloc = &x->subject->alloc;
   (void)op;
@@ -323,9 +339,9 @@ bool fuzz_call_free(executor *x, fuzz_op_kind kind, uint32_t slot, const fuzz_op
     return false;
   fuzz_block block = fuzz_shadow_remove(&x->shadow, slot);
   fuzz_request request = {.slot = slot, .requested = block.requested, .alignment = block.alignment};
-  // What was not allocated by aligned_alloc may be freed with its size, what was, with its alignment too.
-  if (kind == FUZZ_OP_FREE_SIZED && (alloc->free_sized == NULL || block.alignment > 1))
+  if (kind == FUZZ_OP_FREE_SIZED && !takes_size(x, &block))
     kind = FUZZ_OP_FREE;
+  // What aligned_alloc gave, with its alignment too.
   if (kind == FUZZ_OP_FREE_ALIGNED_SIZED && (alloc->free_aligned_sized == NULL || !block.aligned))
     kind = FUZZ_OP_FREE;
   if (x->options->feedback)
@@ -334,7 +350,7 @@ bool fuzz_call_free(executor *x, fuzz_op_kind kind, uint32_t slot, const fuzz_op
   x->freed = block.address;
   enter(x);
   if (kind == FUZZ_OP_FREE_SIZED)
-    alloc->free_sized((void *)block.address, block.usable);
+    alloc->free_sized((void *)block.address, block.requested);
   else if (kind == FUZZ_OP_FREE_ALIGNED_SIZED)
     alloc->free_aligned_sized((void *)block.address, block.alignment, block.requested);
   else
@@ -403,12 +419,36 @@ bool fuzz_call_free_null(executor *x) {
   return check_errno_kept(x, leave(x), FUZZ_OP_FREE, 0);
 }
 
-bool fuzz_call_purge(executor *x) {
-  fuzz_request request = {0};
-  (void)record(x, FUZZ_OP_PURGE, &request, 1);
+bool fuzz_call_may_purge(const executor *x) {
+  return x->options->check_every <= 1 || x->quiet == 0;
+}
+
+// Pages of the process that are in memory.
+static size_t resident_pages(void) {
+  static int file = -1;
+  char text[128] = "";
+  if (file < 0)
+    file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (file < 0 || pread(file, text, sizeof text - 1, 0) <= 0)
+    return 0;
+  const char *second = strchr(text, ' ');
+  return second ? strtoull(second, NULL, 10) : 0;
+}
+
+static void purge(executor *x) {
+  bool campaign = x->options->check_every > 1;
+  size_t before = campaign ? resident_pages() : 0;
   enter(x);
   (void)x->subject->alloc.purge();
   leave(x);
+  size_t after = campaign ? resident_pages() : 0;
+  x->quiet = before > after ? (unsigned)((before - after) / PURGED_PAGES) : 0;
+}
+
+bool fuzz_call_purge(executor *x) {
+  fuzz_request request = {0};
+  (void)record(x, FUZZ_OP_PURGE, &request, 1);
+  purge(x);
   return true;
 }
 
@@ -426,7 +466,8 @@ bool fuzz_call_usable(executor *x, const fuzz_op *op, uint32_t slot) {
                           .seed = op->fill & 127,
                           .owner = old.owner,
                           .whole = true,
-                          .aligned = old.aligned};
+                          .aligned = old.aligned,
+                          .resized = old.resized};
   (void)record(x, FUZZ_OP_USABLE, &request, 1);
   if (usable != old.usable &&
       !fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_USABLE, (int)slot, -1,
@@ -456,11 +497,9 @@ bool fuzz_call_check_counters(executor *x) {
 static bool check_nothing_held(executor *x) {
   ha_alloc_stats now;
   bool sees_all = x->subject->abilities & FUZZ_COUNTS_EXACTLY && fuzz_os.failures == 0 && !x->child;
-  if (!sees_all || x->shadow.live != 0 || fuzz_threads_any())
+  if (!sees_all || x->shadow.live != 0 || fuzz_threads_any() || !fuzz_call_may_purge(x))
     return true;
-  enter(x);
-  (void)x->subject->alloc.purge();
-  leave(x);
+  purge(x);
   if (!x->subject->alloc.stats(&now) || now.inuse_bytes == x->base_inuse)
     return true;
   return fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_EMPTY, -1, -1,

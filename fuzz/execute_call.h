@@ -22,6 +22,7 @@ typedef struct executor {
   uint64_t base_objects; // live blocks by the subject's own count before the program
   uint64_t base_bytes;
   uint64_t base_inuse; // bytes of pages that it held then, purged
+  unsigned quiet;      // programs, from this one on, that may not purge
 } executor;
 
 #define FUZZ_PAIR_SLOT FUZZ_SLOTS // of blocks that live for one record only
@@ -32,6 +33,9 @@ bool fuzz_call_allocate(executor *x, fuzz_op_kind kind, const fuzz_op *op, uint3
 bool fuzz_call_reallocate(executor *x, fuzz_op_kind kind, const fuzz_op *op, uint32_t slot);
 bool fuzz_call_free(executor *x, fuzz_op_kind kind, uint32_t slot, const fuzz_op *op);
 bool fuzz_call_free_null(executor *x);
+// Whether it is time for a purge. The page faults of the programs behind it would cost more than all else: so in a
+// campaign the more programs pass until the next one the more memory went back. Trials always may.
+bool fuzz_call_may_purge(const executor *x);
 bool fuzz_call_purge(executor *x);
 // A wrong call that the allocator has to report; nothing for those that do not promise it. The slot may be empty.
 bool fuzz_call_misuse(executor *x, const fuzz_op *op, uint32_t slot);

@@ -1,5 +1,6 @@
 // fuzz_tool.c: heaparena-fuzz, the program behind `heaparena fuzz`: campaigns (libFuzzer's driver), replays,
 // minimising, and programs to and from traces.
+#include "fuzz/bench.h"
 #include "fuzz/mutate.h"
 #include "fuzz/permitted.h"
 #include "fuzz/reproducer.h"
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 int LLVMFuzzerRunDriver(int *argc, char ***argv, int (*callback)(const uint8_t *data, size_t size));
@@ -389,21 +389,19 @@ static int bench(int argc, char **argv) {
   settings s = {0};
   int first = parse(&s, argc, argv);
   static fuzz_state state;
-  struct timespec from, to;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
-  double spent = 0;
-  uint64_t runs = 0, records = 0;
-  for (; spent < s.seconds && first < argc; runs++) {
-    fuzz_program program = load(argv[first + (int)(runs % (unsigned)(argc - first))]);
-    for (unsigned i = 0; i < 1000; i++, records += program.count)
-      if (!fuzz_campaign_run(&s.campaign, program, &state))
-        return STATUS_FOUND;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
-    spent = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+  fuzz_bench result;
+  size_t count = (size_t)(argc - first);
+  if (count == 0)
+    refuse("bench: no program given");
+  fuzz_program *programs = fuzz_arena(count * sizeof *programs);
+  fuzz_bench_program *each = fuzz_arena(count * sizeof *each);
+  for (size_t i = 0; i < count; i++)
+    programs[i] = load(argv[first + (int)i]);
+  if (!fuzz_bench_run(&s.campaign, programs, count, s.seconds, &state, each, &result)) {
+    printf("found: %s: %s\n", fuzz_oracle_name(state.verdict.oracle), state.verdict.text);
+    return STATUS_FOUND;
   }
-  if (runs != 0)
-    printf("%.0f executions of %.1f records per second of processor time\n", (double)runs * 1000 / spent,
-           (double)records / (double)runs / 1000);
+  fuzz_bench_print(stdout, each, count, &result);
   return STATUS_GOOD;
 }
 

@@ -254,6 +254,7 @@ bool fuzz_minimize(const fuzz_campaign *campaign, fuzz_program program, unsigned
 }
 
 #define PRIMING 160u // records of 32 pairs each
+#define FEWEST  64u  // records of the history that are tried first, and four times the last input's
 
 bool fuzz_minimize_history(const fuzz_campaign *campaign, fuzz_program last, fuzz_program history,
                            unsigned seconds, fuzz_reduced *reduced) {
@@ -272,6 +273,12 @@ bool fuzz_minimize_history(const fuzz_campaign *campaign, fuzz_program last, fuz
     for (unsigned k = 0; k < PRIMING; k++)
       ops[k] = fuzz_op_normal(pairs);
     if (fuzz_minimize(campaign, (fuzz_program){ops, PRIMING + last.count}, seconds, reduced))
+      return true;
+  }
+  // Mostly the last few inputs are enough, and each trial of the whole history may take seconds.
+  for (size_t count = 4 * last.count + FEWEST; count < history.count; count *= 4) {
+    fuzz_program end = {history.ops + history.count - count, count};
+    if (fuzz_minimize(campaign, end, seconds, reduced))
       return true;
   }
   return fuzz_minimize(campaign, history, seconds, reduced);

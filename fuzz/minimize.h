@@ -30,7 +30,7 @@ bool fuzz_minimize(const fuzz_campaign *campaign, fuzz_program program, unsigned
 
 // The same for a finding that `last` alone does not show, because it needs what earlier inputs did to the heap:
 // first with many pairs of malloc and free of one of its sizes before it (what most such faults wait for), then
-// with the whole history.
+// with more and more of the history's end, and last with all of it.
 bool fuzz_minimize_history(const fuzz_campaign *campaign, fuzz_program last, fuzz_program history,
                            unsigned seconds, fuzz_reduced *reduced);
 

@@ -99,6 +99,21 @@ const misuse_case *misuse_cases(size_t *count);
 // A number below `bound`, from the trial's own sequence.
 uint64_t misuse_random(misuse_trial *trial, uint64_t bound);
 
+// Gives the victim up, which is about to be freed with the size that is returned and is not its own.
+size_t misuse_wrong_size(misuse_trial *trial);
+
+// ---- C++'s operators (misuse_cpp.c): preparing, and wrong operations; they skip the trial where there are none ----
+
+// Gives the trial its block: from operator new, from the one with an alignment.
+void misuse_new(misuse_trial *trial);
+void misuse_new_aligned(misuse_trial *trial);
+
+// Hands the block to the operator delete of another size, to the aligned one of another size, and, a block of an
+// aligned new, to the delete without alignment.
+void misuse_delete_wrong_size(misuse_trial *trial);
+void misuse_delete_aligned_wrong_size(misuse_trial *trial);
+void misuse_delete_as_plain(misuse_trial *trial);
+
 // ---- the shadow (misuse_shadow.c) ----
 
 // The program owns `size` bytes at `at` from now on: they must overlap with nothing it owns; they are filled.

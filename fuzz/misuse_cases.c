@@ -243,16 +243,20 @@ static void usable_freed(misuse_trial *trial) {
     misuse_if_clean(trial, MISUSE_NEUTRALISED, "it said 0");
 }
 
+size_t misuse_wrong_size(misuse_trial *trial) {
+  misuse_disown(trial, misuse_find(trial, trial->victim));
+  trial->freed = true;
+  trial->also = misuse_random(trial, 2) ? 4 * trial->size
+                : trial->size >= 64     ? trial->size / 4
+                                        : 8 * trial->size;
+  return trial->also;
+}
+
 static void free_wrong_size(misuse_trial *trial) {
   if (!trial->alloc->free_sized)
     misuse_end(trial, MISUSE_SKIPPED, "the allocator has no free_sized");
-  misuse_disown(trial, misuse_find(trial, trial->victim));
-  trial->freed = true;
-  size_t wrong = misuse_random(trial, 2) ? 4 * trial->size
-                 : trial->size >= 64     ? trial->size / 4
-                                         : 8 * trial->size;
-  trial->also = wrong;
-  trial->alloc->free_sized(trial->victim, wrong);
+  size_t size = misuse_wrong_size(trial);
+  trial->alloc->free_sized(trial->victim, size);
 }
 
 static void judge_request(misuse_trial *trial, unsigned char *block, size_t really) {
@@ -318,6 +322,13 @@ static const misuse_case cases[] = {
     {"realloc-freed", "realloc of a freed block", ANY, free_victim, realloc_freed},
     {"usable-size-freed", "malloc_usable_size of a freed block", ANY, free_victim, usable_freed},
     {"sized-free-mismatch", "free_sized with a wrong size", ANY, NULL, free_wrong_size},
+    {"sized-delete-mismatch", "C++: operator delete(void *, size_t) with a wrong size", ANY, misuse_new,
+     misuse_delete_wrong_size},
+    {"aligned-delete-mismatch", "C++: the same of a block aligned to 64, with that alignment", ANY,
+     misuse_new_aligned, misuse_delete_aligned_wrong_size},
+    {"aligned-delete-as-plain",
+     "C++: a block aligned to 64 by operator delete(void *, size_t), its size right", ANY, misuse_new_aligned,
+     misuse_delete_as_plain},
     {"calloc-overflow", "calloc of a product beyond SIZE_MAX", ANY, NULL, overflow_calloc},
     {"reallocarray-overflow", "reallocarray of a product beyond SIZE_MAX", ANY, NULL, overflow_reallocarray},
     {"aligned-alloc-misuse", "aligned_alloc with an alignment that is no power of two", ANY, NULL, misalign},

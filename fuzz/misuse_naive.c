@@ -28,6 +28,7 @@ EXPORT void free(void *block);
 EXPORT void *calloc(size_t count, size_t size);
 EXPORT void *realloc(void *block, size_t size);
 EXPORT size_t malloc_usable_size(void *block);
+EXPORT void delete_sized(void *block, size_t size) __asm__("_ZdlPvm"); // operator delete(void *, size_t)
 
 static size_t class_of(size_t size) {
   size_t class = 4;
@@ -76,15 +77,22 @@ void *malloc(size_t size) {
   return block;
 }
 
-void free(void *block) {
-  if (!block)
-    return;
-  size_t class = header_of(block)->class % CLASSES;
+static void put(void *block, size_t class) {
   pthread_mutex_lock(&lock);
   naive_free *freed = block;
   freed->next = lists[class];
   lists[class] = freed;
   pthread_mutex_unlock(&lock);
+}
+
+void free(void *block) {
+  if (block)
+    put(block, header_of(block)->class % CLASSES);
+}
+
+void delete_sized(void *block, size_t size) {
+  if (block)
+    put(block, class_of(size));
 }
 
 void *calloc(size_t count, size_t size) {

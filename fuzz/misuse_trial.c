@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,7 +167,11 @@ static void do_wrong(misuse_trial *trial) {
   misuse_go_on(trial, trial->aftermath / 2);
 }
 
+static sem_t turn; // of the other thread
+
 static void *in_thread(void *trial) {
+  while (sem_wait(&turn))
+    ;
   do_wrong(trial);
   return NULL;
 }
@@ -195,12 +200,14 @@ static void run_trial(void *context, misuse_note *note) {
   note->outcome = MISUSE_ERROR;
   warm_up(trial);
   lay_out(trial);
+  // It begins before anything is freed: the C library allocates for a new thread, and what was freed would be that.
+  pthread_t thread = 0;
+  if (trial->other && (sem_init(&turn, 0, 0) || pthread_create(&thread, NULL, in_thread, trial)))
+    misuse_end(trial, MISUSE_ERROR, "no thread");
   if (trial->what->prepare)
     trial->what->prepare(trial);
   if (trial->other) {
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, in_thread, trial))
-      misuse_end(trial, MISUSE_ERROR, "no thread");
+    sem_post(&turn);
     pthread_join(thread, NULL);
   } else {
     do_wrong(trial);

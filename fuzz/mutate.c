@@ -4,13 +4,27 @@
 #include "fuzz/archive.h"
 #include "fuzz/schedule_race.h"
 
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define EDGES_MAX  512u
 #define EDGE_LIMIT ((size_t)64 << 10)
 #define FRESH      5u // one input in so many is a program made anew
 #define EXTENSION  32u
+#define PATIENCE   5u  // seconds to learn the classes, which takes a few thousandths of one
 #define FRESH_LEN  64u // records of a program that is made anew
+
+// What a child finds out about size classes.
+typedef struct learnt {
+  size_t edges[EDGES_MAX];
+  unsigned count;
+  size_t request; // that is tried
+} learnt;
 
 static struct {
   size_t edges[EDGES_MAX]; // largest request of each size class
@@ -48,23 +62,46 @@ void fuzz_mutate_kinds(uint32_t kinds, bool threads) {
   known.threads = threads;
 }
 
-void fuzz_mutate_learn(const fuzz_subject *subject) {
+// From each usable size on to the request one larger: what a class serves at most is its edge.
+static void learn(const fuzz_subject *subject, learnt *found) {
   size_t last = 0;
-  known.edge_count = 0;
-  if (subject->alloc.usable_size == NULL)
-    return;
-  // From each usable size on to the request one larger: what a class serves at most is its edge.
-  for (size_t request = 1; request <= EDGE_LIMIT && known.edge_count < EDGES_MAX;) {
+  for (size_t request = 1; request <= EDGE_LIMIT && found->count < EDGES_MAX;) {
+    found->request = request;
     void *block = subject->alloc.malloc(request);
     if (block == NULL)
       return;
     size_t usable = subject->alloc.usable_size(block);
     subject->alloc.free(block);
     if (usable != last && usable >= request)
-      known.edges[known.edge_count++] = usable;
+      found->edges[found->count++] = usable;
     last = usable;
     request = usable >= request ? usable + 1 : request + 1;
   }
+}
+
+// In a child: what crashes or hangs here is for the campaign to find.
+void fuzz_mutate_learn(const fuzz_subject *subject) {
+  known.edge_count = 0;
+  if (subject->alloc.usable_size == NULL)
+    return;
+  learnt *found = mmap(NULL, sizeof *found, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  pid_t child = found == MAP_FAILED ? -1 : fork();
+  if (child == 0) {
+    alarm(PATIENCE);
+    learn(subject, found);
+    _exit(0);
+  }
+  int status = 0;
+  while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+    continue;
+  if (WIFSIGNALED(status))
+    fprintf(stderr, "heaparena-fuzz: %s %s at malloc or free of %zu bytes\n", subject->alloc.name,
+            WTERMSIG(status) == SIGALRM ? "hangs" : "crashes", found->request);
+  if (found == MAP_FAILED)
+    return;
+  known.edge_count = found->count;
+  memcpy(known.edges, found->edges, sizeof known.edges);
+  munmap(found, sizeof *found);
 }
 
 static uint8_t pick_kind(uint64_t *chance) {
@@ -308,7 +345,9 @@ static void extend(draft *d) {
   size_t end = d->count + 1 + fuzz_chance(&d->chance, most - d->count);
   bool focused = fuzz_chance(&d->chance, 2) == 0;
   unsigned slots = fuzz_chance(&d->chance, 4) == 0 ? FUZZ_SLOTS : 32; // in many, blocks pile up
-  fuzz_op model = d->ops[fuzz_chance(&d->chance, d->count)];
+  // What is there led to something new with its last record: that one's size is as likely as all others' together.
+  bool last = fuzz_chance(&d->chance, 2) == 0;
+  fuzz_op model = d->ops[last ? d->count - 1 : fuzz_chance(&d->chance, d->count)];
   if (!fuzz_op_uses_size(fuzz_op_get_kind(&model)))
     set_size(&model, &d->chance);
   for (; d->count < end; d->count++) {

@@ -174,7 +174,8 @@ void fuzz_op_set_size(fuzz_op *op, size_t size) {
   op->high = (uint8_t)(pair >> 8);
 }
 
-void fuzz_op_print(FILE *out, const fuzz_op *op, size_t slot_size) {
+// One line for people, without a newline: "t1 malloc slot 3 size 48". slot_size as for fuzz_op_size.
+static void print_op(FILE *out, const fuzz_op *op, size_t slot_size) {
   fuzz_op_kind kind = fuzz_op_get_kind(op);
   bool slot, alignment, fill;
   used_bytes(kind, &slot, &alignment, &fill);
@@ -213,7 +214,7 @@ void fuzz_op_print(FILE *out, const fuzz_op *op, size_t slot_size) {
 void fuzz_program_print(FILE *out, fuzz_program program) {
   for (size_t i = 0; i < program.count; i++) {
     fprintf(out, "%4zu  ", i);
-    fuzz_op_print(out, &program.ops[i], 0);
+    print_op(out, &program.ops[i], 0);
     putc('\n', out);
   }
 }

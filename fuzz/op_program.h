@@ -128,9 +128,6 @@ bool fuzz_op_uses_size(fuzz_op_kind kind);
 fuzz_op fuzz_op_normal(fuzz_op op);
 // A record that allocates exactly `size` bytes (the nearest that a record can say above 2 MiB).
 void fuzz_op_set_size(fuzz_op *op, size_t size);
-
-// One line for people, without a newline: "t1 malloc slot 3 size 48". slot_size as for fuzz_op_size.
-void fuzz_op_print(FILE *out, const fuzz_op *op, size_t slot_size);
 void fuzz_program_print(FILE *out, fuzz_program program);
 
 // ---- Traces (workloads/trace.h) ----

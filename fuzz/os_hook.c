@@ -1,6 +1,8 @@
 // os_hook.c: see os_hook.h.
 #include "fuzz/os_hook.h"
 
+#include "fuzz/os_wrap.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
@@ -12,19 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-// The linker's --wrap (CMakeLists.txt): calls of mmap in this program come to __wrap_mmap, __real_mmap is the C
-// library's.
+// As in os_wrap.h.
 // NOLINTBEGIN(bugprone-reserved-identifier)
-void *__real_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset);
-void *__wrap_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset);
-int __real_mprotect(void *address, size_t length, int protection);
-int __wrap_mprotect(void *address, size_t length, int protection);
-int __real_munmap(void *address, size_t length);
-int __wrap_munmap(void *address, size_t length);
-int __real_madvise(void *address, size_t length, int advice);
-int __wrap_madvise(void *address, size_t length, int advice);
-int __real_clock_gettime(clockid_t clock, struct timespec *now);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
 ssize_t __real_write(int fd, const void *data, size_t size);
 ssize_t __wrap_write(int fd, const void *data, size_t size);
 

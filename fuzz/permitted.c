@@ -37,6 +37,10 @@ static bool tcmalloc_errno(const fuzz_deed *deed) {
   return deed->kind == FUZZ_OP_CALLOC && deed->requested == SIZE_MAX;
 }
 
+static bool tcmalloc_misfiles(const fuzz_deed *deed) {
+  return deed->kind == FUZZ_OP_FREE_SIZED && deed->live;
+}
+
 static bool scudo_dies(const fuzz_deed *deed) {
   return deed->error == SIGABRT;
 }
@@ -59,6 +63,9 @@ static const struct {
      "realloc and reallocarray of a live block to more than PTRDIFF_MAX bytes fail without ENOMEM"},
     {"libtcmalloc", "2.10", FUZZ_ORACLE_ERRNO, tcmalloc_errno,
      "calloc whose product overflows fails without ENOMEM"},
+    {"libtcmalloc", "2.10", FUZZ_ORACLE_ALIGNMENT, tcmalloc_misfiles,
+     "free_sized of a block that realloc left in a larger class spoils the free lists: such blocks are freed "
+     "by free"},
     {"libclang_rt.scudo", "LLVM 14.0.6", FUZZ_ORACLE_CRASH, scudo_dies,
      "it aborts when the system refuses it memory (internal map failure)"},
 };

@@ -189,9 +189,7 @@ static void plant_in_place(ha_alloc *alloc) {
 static void *realloc_dangling(void *block, size_t size) {
   if (block && size == 0)
     return blocks.last = block;
-  if (block == blocks.last)
-    blocks.last = NULL;
-  return sound()->realloc(block, size);
+  return realloc_forgetting(block, size);
 }
 static void plant_dangling(ha_alloc *alloc) {
   alloc->malloc = malloc_in_place_again;

@@ -104,6 +104,9 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     build = Path(arguments[0])
+    if not (build / "bin" / "fuzz_planted_test").exists():
+        print(f"{build} is no build with the fuzzers; scripts/test makes build/release", file=sys.stderr)
+        return 2
     faults, oracles = all_faults(build)
     return write(faults, build) if arguments[1:] else check(faults, oracles)
 

@@ -2,6 +2,7 @@
 #include "fuzz/archive.h"
 #include "fuzz/execute.h"
 #include "fuzz/feedback.h"
+#include "fuzz/gomalloc_test.h"
 #include "fuzz/mutate.h"
 #include "fuzz/os_hook.h"
 #include "workloads/trace.h"
@@ -15,15 +16,6 @@
 #include <cmocka.h>
 
 static fuzz_state state_of_runs;
-
-static const fuzz_subject *gomalloc(void) {
-  static const fuzz_subject *opened;
-  char why[256] = "";
-  if (opened == NULL)
-    opened = fuzz_subject_open("gomalloc", NULL, why, sizeof why);
-  assert_string_equal(why, "");
-  return opened;
-}
 
 static const fuzz_options plain = {
     .oracles = FUZZ_ALL_ORACLES, .threads = true, .forks = true, .failures = true, .check_every = 1};
@@ -99,6 +91,41 @@ static void test_mutations_are_records(void **state) {
     assert_true(kind == FUZZ_OP_MALLOC || kind == FUZZ_OP_FREE);
   }
   fuzz_mutate_kinds(~(1u << FUZZ_OP_RACE), true);
+}
+
+static size_t sized_frees[8];
+static unsigned sized_free_count;
+
+static void note_sized_free(void *block, size_t size) {
+  sized_frees[sized_free_count++] = size;
+  gomalloc()->alloc.free(block);
+}
+
+// C23's free_sized is told what was asked for, not what the allocator made of it.
+static void test_sized_frees_are_of_the_request(void **state) {
+  (void)state;
+  fuzz_subject subject = *gomalloc();
+  subject.alloc.free_sized = note_sized_free;
+  fuzz_op ops[] = {
+      {.kind = FUZZ_OP_MALLOC, .slot = 1},
+      {.kind = FUZZ_OP_FREE_SIZED, .slot = 1},
+      {.kind = FUZZ_OP_MALLOC, .slot = 2},
+      {.kind = FUZZ_OP_REALLOC, .slot = 2},
+      {.kind = FUZZ_OP_USABLE, .slot = 2},
+      {.kind = FUZZ_OP_FREE_SIZED, .slot = 2},
+      {.kind = FUZZ_OP_ALIGNED_ALLOC, .slot = 3, .alignment = 5},
+      {.kind = FUZZ_OP_FREE_SIZED, .slot = 3},
+  };
+  fuzz_op_set_size(&ops[0], 1000); // of a class of 1,024
+  fuzz_op_set_size(&ops[2], 140);
+  fuzz_op_set_size(&ops[3], 130);
+  fuzz_op_set_size(&ops[6], 64);
+  sized_free_count = 0;
+  assert_true(
+      fuzz_execute((fuzz_program){ops, sizeof ops / sizeof ops[0]}, &subject, &plain, &state_of_runs));
+  assert_int_equal(sized_free_count, 2); // an aligned block needs free_aligned_sized
+  assert_int_equal(sized_frees[0], 1000);
+  assert_int_equal(sized_frees[1], 130);
 }
 
 // As a trace and back, the exact bytes; the trace itself is one that every tool reads.
@@ -217,6 +244,7 @@ int main(void) {
       cmocka_unit_test(test_any_bytes_run),
       cmocka_unit_test(test_sizes),
       cmocka_unit_test(test_mutations_are_records),
+      cmocka_unit_test(test_sized_frees_are_of_the_request),
       cmocka_unit_test(test_traces),
       cmocka_unit_test(test_threads_repeat),
 

@@ -93,16 +93,16 @@ static void write_event(FILE *out, const fuzz_event *e, numbering *numbers, bool
     fprintf(out, "free(give(%d)), keeps_errno();", block);
     break;
   case FUZZ_OP_FREE_SIZED:
-    fprintf(out, "free_sized(give(%d), %zuu);", block, e->size);
+    fprintf(out, "give_back(give(%d), %zuu);", block, e->size);
     break;
   case FUZZ_OP_FREE_ALIGNED_SIZED:
-    fprintf(out, "free_aligned_sized(give(%d), %zuu, %zuu);", block, e->alignment, e->size);
+    fprintf(out, "give_back_aligned(give(%d), %zuu, %zuu);", block, e->alignment, e->size);
     break;
   case FUZZ_OP_USABLE:
     fprintf(out, "touch(%d);", block);
     break;
   case FUZZ_OP_PURGE:
-    fprintf(out, "malloc_trim(0);");
+    fprintf(out, "purge();");
     break;
   case FUZZ_OP_CHECK_HEAP:
     fprintf(out, "check_heap();");
@@ -224,7 +224,7 @@ bool fuzz_write_c(const fuzz_campaign *campaign, const fuzz_reduced *reduced, co
                  "beside this one\n"
                  " * runs them as they were found; the .txt file says where each was stopped.\n");
   fprintf(out, " */\n#define BLOCKS %d\n#define STEPS %zu\n#define ERRNO %d\n", numbers.next + 1, count,
-          (campaign->options.oracles >> FUZZ_ORACLE_ERRNO) & 1);
+          reduced->verdict.oracle == FUZZ_ORACLE_ERRNO); // else a deed that is let pass would end it before
   fputs(reproducer_head, out);
   fprintf(out, "\nstatic void step(int n) {\n  switch (n) {\n%s  }\n}\n", steps);
   fprintf(out, "\nstatic const signed char thread_of[STEPS + 1] = {");

@@ -30,6 +30,52 @@ static fuzz_log *new_log(fuzz_log *log) {
   return log;
 }
 
+static size_t races_in(fuzz_program program) {
+  size_t races = 0;
+  for (size_t i = 0; i < program.count; i++)
+    races += fuzz_op_get_kind(&program.ops[i]) == FUZZ_OP_RACE;
+  return races;
+}
+
+// What the target schedule is about is in its programs, and stays there when they are mutated and crossed; it is in no
+// other target's.
+static void test_programs_have_races(void **state) {
+  (void)state;
+  uint8_t data[RECORDS * FUZZ_RECORD_BYTES], child[sizeof data];
+  unsigned with = 0, crossed = 0, changed = 0;
+  enum { PROGRAMS = 400 };
+  for (unsigned seed = 1; seed <= PROGRAMS; seed++) {
+    assert_true(races_in(program_of(seed)) != 0);
+    assert_int_equal(races_in((fuzz_program){ops, 3}), 0); // first there are blocks to meet at
+    memcpy(data, ops, sizeof data);
+    size_t size = fuzz_mutate(data, sizeof data, sizeof data, seed);
+    fuzz_program mutated = fuzz_program_decode(data, size);
+    with += races_in(mutated) != 0;
+    // The same calls, other switches: only races differ.
+    bool same = mutated.count == RECORDS, switches = false;
+    for (size_t i = 0; same && i < RECORDS; i++) {
+      bool equal = memcmp(&mutated.ops[i], &ops[i], sizeof ops[i]) == 0;
+      switches |= !equal && fuzz_op_get_kind(&ops[i]) == FUZZ_OP_RACE;
+      same = equal || fuzz_op_get_kind(&ops[i]) == FUZZ_OP_RACE;
+    }
+    changed += same && switches;
+    size = fuzz_cross_over((const uint8_t *)ops, sizeof ops, data, size, child, sizeof child, seed);
+    crossed += size != 0 && races_in(fuzz_program_decode(child, size)) != 0;
+  }
+  print_message("of %d mutated programs %u have races, %u differ in races alone; %u crossed have some\n",
+                PROGRAMS, with, changed, crossed);
+  assert_in_range(with, PROGRAMS * 9 / 10, PROGRAMS);
+  assert_in_range(changed, PROGRAMS / 10, PROGRAMS);
+  assert_in_range(crossed, PROGRAMS / 10, PROGRAMS);
+  size_t count;
+  const fuzz_target *targets = fuzz_targets(&count);
+  for (size_t i = 0; i < count; i++) {
+    fuzz_mutate_kinds(targets[i].kinds, targets[i].threads);
+    assert_int_equal(races_in(program_of(7)) != 0, targets[i].schedule);
+  }
+  fuzz_mutate_kinds(campaign.target->kinds, campaign.target->threads);
+}
+
 // ---- Windows ----
 
 static const fuzz_op race = {
@@ -186,7 +232,8 @@ int main(int argc, char *argv[]) {
                              .options = fuzz_target_options(target, FUZZ_ALL_ORACLES)};
   campaign.options.feedback = false;
   fuzz_mutate_kinds(target->kinds, target->threads);
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_window_ends_where_blocks_meet),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_programs_have_races),
+                                     cmocka_unit_test(test_window_ends_where_blocks_meet),
                                      cmocka_unit_test(test_window_ends_with_its_threads),
                                      cmocka_unit_test(test_races_fold),
                                      cmocka_unit_test(test_program_is_one_interleaving),

@@ -1,20 +1,25 @@
 // shadow.c: see shadow.h. The words for people are in oracle.c.
 #include "fuzz/shadow.h"
 
+#include "fuzz/pattern.h"
+
 #include <stdarg.h>
 #include <string.h>
 
 #define WHOLE_LIMIT    ((size_t)8 << 10) // no block is written in full beyond this
-#define HEAD_BYTES     ((size_t)128)
-#define TAIL_BYTES     ((size_t)64)
-#define SAMPLE_BYTES   ((size_t)16)
-#define SAMPLES        ((size_t)8)
+#define PROBE          ((size_t)64)
+#define PROBED_INSIDE  ((size_t)4096) // of larger blocks also the inside
+#define PROBES_INSIDE  3u
+#define PROBES         (5 + PROBES_INSIDE)
 #define ZERO_LIMIT     ((size_t)32 << 10) // calloc's blocks are read in full up to this, then in samples
 #define UNCHANGED_LOOK 8u                 // blocks looked at after each failed call
 
 void fuzz_shadow_reset(fuzz_shadow *shadow, uint32_t enabled, fuzz_verdict *verdict) {
-  if (shadow->live != 0)
+  fuzz_pattern_prepare();
+  if (shadow->live != 0) {
     memset(shadow->blocks, 0, sizeof shadow->blocks);
+    memset(shadow->taken, 0, sizeof shadow->taken);
+  }
   shadow->live = 0;
   shadow->live_bytes = shadow->live_usable = 0;
   shadow->enabled = enabled;
@@ -42,107 +47,58 @@ size_t fuzz_usable(const fuzz_subject *subject, void *block, size_t requested) {
 }
 
 // ---- Patterns ----
-//
-// The word at offset 8 * i of a block is a function of its seed and i: a copy of another block, or of another
-// place in the same one, does not pass.
 
-static uint64_t pattern_base(uint8_t seed) {
-  return ((uint64_t)seed + 1) * 0x9e3779b97f4a7c15u;
-}
-#define PATTERN_STEP 0xd1b54a32d192ed03u
-
-static uint8_t pattern_byte(uint8_t seed, size_t offset) {
-  uint64_t word = pattern_base(seed) + (uint64_t)(offset / 8) * PATTERN_STEP;
-  return (uint8_t)(word >> (8 * (offset % 8)));
-}
-
-static void write_range(uint8_t *block, size_t from, size_t to, uint8_t seed) {
-  for (; from < to && from % 8 != 0; from++)
-    block[from] = pattern_byte(seed, from);
-  uint64_t word = pattern_base(seed) + (uint64_t)(from / 8) * PATTERN_STEP;
-  for (; from + 8 <= to; from += 8, word += PATTERN_STEP)
-    memcpy(block + from, &word, 8);
-  for (; from < to; from++)
-    block[from] = pattern_byte(seed, from);
-}
-
-// The first offset in [from, to) that does not have its pattern, or `to`.
-static size_t check_range(const uint8_t *block, size_t from, size_t to, uint8_t seed) {
-  for (; from < to && from % 8 != 0; from++)
-    if (block[from] != pattern_byte(seed, from))
-      return from;
-  uint64_t word = pattern_base(seed) + (uint64_t)(from / 8) * PATTERN_STEP;
-  // Sixteen words at a time, without a branch between them; where one differs, the bytes are looked at below.
-  for (uint64_t different = 0; to - from >= 128; from += 128, word += 16 * PATTERN_STEP) {
-    uint64_t found[16];
-    memcpy(found, block + from, sizeof found);
-    for (unsigned i = 0; i < 16; i++)
-      different |= found[i] ^ (word + i * PATTERN_STEP);
-    if (different != 0)
-      break;
-  }
-  word = pattern_base(seed) + (uint64_t)(from / 8) * PATTERN_STEP;
-  for (; to - from >= 8; from += 8, word += PATTERN_STEP) {
-    uint64_t found;
-    memcpy(&found, block + from, 8);
-    if (found != word)
-      break;
-  }
-  for (; from < to; from++)
-    if (block[from] != pattern_byte(seed, from))
-      return from;
-  return to;
-}
-
-// Which stretches of a block are written and checked.
-typedef struct ranges {
+// Of a large block, probes of PROBE bytes are written and checked: at its beginning, on both sides of the end of the
+// request, at the end, and at places of chance inside, other ones for each seed.
+typedef struct probes {
   unsigned count;
-  struct {
-    size_t from, to;
-  } at[SAMPLES + 3];
-} ranges;
+  size_t at[PROBES];
+} probes;
 
-static void add_range(ranges *list, size_t from, size_t to, size_t end) {
-  to = to < end ? to : end;
-  if (from < to) {
-    list->at[list->count].from = from;
-    list->at[list->count].to = to;
-    list->count++;
-  }
+static bool is_probed(const fuzz_block *block) {
+  return !block->whole && block->usable > FUZZ_SPARSE;
 }
 
-static void ranges_of(ranges *list, size_t requested, size_t usable, bool whole) {
-  list->count = 0;
-  if (whole || usable <= FUZZ_SPARSE) {
-    add_range(list, 0, usable, usable);
-    return;
+static void probes_of(probes *list, const fuzz_block *block) {
+  size_t requested = block->requested, last = block->usable - PROBE;
+  size_t before = requested > PROBE ? requested - PROBE : 0;
+  unsigned count = 0;
+  list->at[count++] = 0;
+  list->at[count++] = PROBE;
+  list->at[count++] = before;
+  if (before < last)
+    list->at[count++] = requested < last ? requested : last;
+  if (requested < last)
+    list->at[count++] = last;
+  uint64_t chance = block->seed + (uint64_t)1;
+  for (unsigned n = 0; n < PROBES_INSIDE && last > PROBED_INSIDE; n++) {
+    chance *= 0xd1b54a32d192ed03u;
+    list->at[count++] = (size_t)((chance >> 32) * (last / PROBE) >> 32) * PROBE;
   }
-  size_t end = requested > TAIL_BYTES ? requested - TAIL_BYTES : 0;
-  size_t last = usable - TAIL_BYTES;
-  add_range(list, 0, HEAD_BYTES, usable);
-  add_range(list, end, end + 2 * TAIL_BYTES, usable); // the end of the request and the slack behind it
-  add_range(list, last, usable, usable);
-  size_t stride = (usable / SAMPLES + 4095) & ~(size_t)4095;
-  for (size_t at = stride, n = 0; n < SAMPLES && at < usable; at += stride, n++)
-    add_range(list, at, at + SAMPLE_BYTES, usable);
+  list->count = count;
 }
 
 static void write_pattern(const fuzz_block *block) {
-  ranges list;
-  ranges_of(&list, block->requested, block->usable, block->whole);
+  uint8_t *bytes = (uint8_t *)block->address;
+  if (!is_probed(block)) {
+    memcpy(bytes, fuzz_pattern_at(block->seed, 0), block->usable);
+    return;
+  }
+  probes list;
+  probes_of(&list, block);
   for (unsigned i = 0; i < list.count; i++)
-    write_range((uint8_t *)block->address, list.at[i].from, list.at[i].to, block->seed);
+    memcpy(bytes + list.at[i], fuzz_pattern_at(block->seed, list.at[i]), PROBE);
 }
 
 // The first offset below `limit` whose byte at `now` is not what was written to `block`; `limit` if all are.
 static size_t first_difference(const fuzz_block *block, const void *now, size_t limit) {
-  ranges list;
-  ranges_of(&list, block->requested, block->usable, block->whole);
+  if (!is_probed(block))
+    return fuzz_pattern_check(now, 0, limit, block->seed);
+  probes list;
+  probes_of(&list, block);
   for (unsigned i = 0; i < list.count; i++) {
-    size_t to = list.at[i].to < limit ? list.at[i].to : limit;
-    if (list.at[i].from >= to)
-      continue;
-    size_t at = check_range(now, list.at[i].from, to, block->seed);
+    size_t to = list.at[i] + PROBE < limit ? list.at[i] + PROBE : limit;
+    size_t at = fuzz_pattern_check(now, list.at[i], to, block->seed);
     if (at < to)
       return at;
   }
@@ -151,12 +107,26 @@ static size_t first_difference(const fuzz_block *block, const void *now, size_t 
 
 // ---- Blocks ----
 
-// Index of the first extent that starts at or above `start`.
-static uint32_t extent_from(const fuzz_shadow *shadow, uintptr_t start) {
+uint32_t fuzz_shadow_next(const fuzz_shadow *shadow, uint32_t slot) {
+  for (uint32_t word = slot / 64; word < sizeof shadow->taken / sizeof shadow->taken[0]; word++) {
+    uint64_t bits = shadow->taken[word] & (word == slot / 64 ? ~(uint64_t)0 << slot % 64 : ~(uint64_t)0);
+    if (bits != 0)
+      return word * 64 + (uint32_t)__builtin_ctzll(bits);
+  }
+  return FUZZ_SLOTS + 1;
+}
+
+// One past the block's last byte; of a block of nothing, one byte counts.
+static uintptr_t end_of(const fuzz_block *block) {
+  return block->address + (block->usable > 0 ? block->usable : 1);
+}
+
+// Index of the first block in the order of addresses that starts at or above `start`.
+static uint32_t index_from(const fuzz_shadow *shadow, uintptr_t start) {
   uint32_t low = 0, high = shadow->live;
   while (low < high) {
     uint32_t middle = (low + high) / 2;
-    if (shadow->sorted[middle].start < start)
+    if (shadow->starts[middle] < start)
       low = middle + 1;
     else
       high = middle;
@@ -165,15 +135,17 @@ static uint32_t extent_from(const fuzz_shadow *shadow, uintptr_t start) {
 }
 
 bool fuzz_shadow_holds(const fuzz_shadow *shadow, uintptr_t address) {
-  uint32_t after = extent_from(shadow, address + 1);
-  return after > 0 && address < shadow->sorted[after - 1].end;
+  uint32_t after = index_from(shadow, address + 1);
+  return after > 0 && address < end_of(&shadow->blocks[shadow->slots[after - 1]]);
 }
 
 static void insert(fuzz_shadow *shadow, uint32_t at, uint32_t slot) {
   const fuzz_block *block = &shadow->blocks[slot];
-  memmove(&shadow->sorted[at + 1], &shadow->sorted[at], (shadow->live - at) * sizeof shadow->sorted[0]);
-  size_t length = block->usable > 0 ? block->usable : 1;
-  shadow->sorted[at] = (fuzz_extent){block->address, block->address + length, slot};
+  memmove(&shadow->starts[at + 1], &shadow->starts[at], (shadow->live - at) * sizeof shadow->starts[0]);
+  memmove(&shadow->slots[at + 1], &shadow->slots[at], (shadow->live - at) * sizeof shadow->slots[0]);
+  shadow->starts[at] = block->address;
+  shadow->slots[at] = (uint16_t)slot;
+  shadow->taken[slot / 64] |= (uint64_t)1 << slot % 64;
   shadow->live++;
   shadow->live_bytes += block->requested;
   shadow->live_usable += block->usable;
@@ -184,26 +156,14 @@ static size_t owed_alignment(size_t requested, size_t alignment) {
   return alignment > owed ? alignment : owed;
 }
 
-static size_t first_not_zero(const uint8_t *block, size_t from, size_t to) {
-  for (; from + 8 <= to; from += 8) {
-    uint64_t word;
-    memcpy(&word, block + from, 8);
-    if (word != 0)
-      break;
-  }
-  while (from < to && block[from] == 0)
-    from++;
-  return from;
-}
-
 static bool check_zeroed(fuzz_shadow *shadow, const fuzz_block *block, size_t size, int slot) {
   const uint8_t *bytes = (const uint8_t *)block->address;
   size_t full = size < ZERO_LIMIT ? size : ZERO_LIMIT;
-  size_t at = first_not_zero(bytes, 0, full);
+  size_t at = fuzz_zero_check(bytes, 0, full);
   bool good = at == full;
   for (size_t from = full; good && from < size; from += size / 16 + 64) {
     size_t to = size - from < 64 ? size : from + 64;
-    at = first_not_zero(bytes, from, to);
+    at = fuzz_zero_check(bytes, from, to);
     good = at == to;
   }
   return good || fuzz_shadow_fail(shadow, FUZZ_ORACLE_ZEROED, slot, -1,
@@ -236,16 +196,18 @@ bool fuzz_shadow_add(fuzz_shadow *shadow, const fuzz_subject *subject, void *mem
                         .seed = request->seed,
                         .owner = request->owner,
                         .whole = request->whole && usable <= WHOLE_LIMIT,
-                        .aligned = request->aligned};
-  uint32_t at = extent_from(shadow, address);
-  const fuzz_extent *before = at > 0 ? &shadow->sorted[at - 1] : NULL;
-  const fuzz_extent *after = at < shadow->live ? &shadow->sorted[at] : NULL;
-  const fuzz_extent *hit = before && before->end > address                           ? before
-                           : after && after->start < address + (usable ? usable : 1) ? after
-                                                                                     : NULL;
-  if (hit && !fuzz_shadow_fail(shadow, FUZZ_ORACLE_OVERLAP, slot, (int)hit->slot,
+                        .aligned = request->aligned,
+                        .resized = request->resized};
+  uint32_t at = index_from(shadow, address);
+  const fuzz_block *before = at > 0 ? &shadow->blocks[shadow->slots[at - 1]] : NULL;
+  const fuzz_block *after = at < shadow->live ? &shadow->blocks[shadow->slots[at]] : NULL;
+  const fuzz_block *hit = before && end_of(before) > address        ? before
+                          : after && after->address < end_of(block) ? after
+                                                                    : NULL;
+  if (hit && !fuzz_shadow_fail(shadow, FUZZ_ORACLE_OVERLAP, slot, (int)(hit - shadow->blocks),
                                "block [%p, +%zu) overlaps the live block [%p, +%zu) of slot %u", memory,
-                               usable, (void *)hit->start, (size_t)(hit->end - hit->start), hit->slot)) {
+                               usable, (void *)hit->address, (size_t)(end_of(hit) - hit->address),
+                               (unsigned)(hit - shadow->blocks))) {
     *block = (fuzz_block){0};
     return false;
   }
@@ -265,12 +227,12 @@ bool fuzz_shadow_verify(fuzz_shadow *shadow, uint32_t slot) {
   return fuzz_shadow_fail(shadow, FUZZ_ORACLE_CONTENTS, (int)slot, -1,
                           "byte %zu of slot %u's block (%p, requested %zu, usable %zu) is 0x%02x, not 0x%02x",
                           at, slot, (void *)block->address, block->requested, block->usable,
-                          ((const uint8_t *)block->address)[at], pattern_byte(block->seed, at));
+                          ((const uint8_t *)block->address)[at], *fuzz_pattern_at(block->seed, at));
 }
 
 bool fuzz_shadow_verify_all(fuzz_shadow *shadow) {
   for (uint32_t i = 0; i < shadow->live; i++)
-    if (!fuzz_shadow_verify(shadow, shadow->sorted[i].slot))
+    if (!fuzz_shadow_verify(shadow, shadow->slots[i]))
       return false;
   return true;
 }
@@ -286,12 +248,14 @@ bool fuzz_shadow_kept(fuzz_shadow *shadow, const fuzz_block *old, const void *no
 
 fuzz_block fuzz_shadow_remove(fuzz_shadow *shadow, uint32_t slot) {
   fuzz_block block = shadow->blocks[slot];
-  uint32_t at = extent_from(shadow, block.address);
+  uint32_t at = index_from(shadow, block.address);
   // Overlapping blocks may share a start when that oracle is off.
-  while (at < shadow->live && shadow->sorted[at].slot != slot)
+  while (at < shadow->live && shadow->slots[at] != slot)
     at++;
   shadow->live--;
-  memmove(&shadow->sorted[at], &shadow->sorted[at + 1], (shadow->live - at) * sizeof shadow->sorted[0]);
+  memmove(&shadow->starts[at], &shadow->starts[at + 1], (shadow->live - at) * sizeof shadow->starts[0]);
+  memmove(&shadow->slots[at], &shadow->slots[at + 1], (shadow->live - at) * sizeof shadow->slots[0]);
+  shadow->taken[slot / 64] &= ~((uint64_t)1 << slot % 64);
   shadow->live_bytes -= block.requested;
   shadow->live_usable -= block.usable;
   shadow->blocks[slot] = (fuzz_block){0};
@@ -300,7 +264,7 @@ fuzz_block fuzz_shadow_remove(fuzz_shadow *shadow, uint32_t slot) {
 
 void fuzz_shadow_restore(fuzz_shadow *shadow, uint32_t slot, const fuzz_block *block) {
   shadow->blocks[slot] = *block;
-  insert(shadow, extent_from(shadow, block->address), slot);
+  insert(shadow, index_from(shadow, block->address), slot);
 }
 
 static bool check_unchanged(fuzz_shadow *shadow, const fuzz_subject *subject, uint32_t slot) {
@@ -323,7 +287,7 @@ bool fuzz_shadow_unchanged(fuzz_shadow *shadow, const fuzz_subject *subject, uin
   // Of the others a few at a time, others each time: a program with many failures would else do nothing but look.
   uint32_t first = shadow->live > UNCHANGED_LOOK ? shadow->op * 7 % shadow->live : 0;
   for (uint32_t i = 0; i < UNCHANGED_LOOK && i < shadow->live; i++)
-    if (!check_unchanged(shadow, subject, shadow->sorted[(first + i) % shadow->live].slot))
+    if (!check_unchanged(shadow, subject, shadow->slots[(first + i) % shadow->live]))
       return false;
   return true;
 }

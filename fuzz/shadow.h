@@ -72,18 +72,15 @@ typedef struct fuzz_block {
   uint8_t owner;    // thread that allocated it
   bool whole;       // every byte has the pattern, not only samples
   bool aligned;     // from aligned_alloc: free_aligned_sized may take it
+  bool resized;     // from realloc or reallocarray of a block
 } fuzz_block;
 
-// One stretch of addresses that are taken; sorted by start. Usable sizes, at least one byte.
-typedef struct fuzz_extent {
-  uintptr_t start, end;
-  uint32_t slot;
-} fuzz_extent;
-
 typedef struct fuzz_shadow {
-  fuzz_block blocks[FUZZ_SLOTS + 1]; // one more for the block of a pair that is never in a slot
-  fuzz_extent sorted[FUZZ_SLOTS + 1];
-  uint32_t live; // blocks, entries of sorted
+  fuzz_block blocks[FUZZ_SLOTS + 1];   // one more for the block of a pair that is never in a slot
+  uintptr_t starts[FUZZ_SLOTS + 1];    // of the live blocks, sorted
+  uint16_t slots[FUZZ_SLOTS + 1];      // theirs
+  uint64_t taken[FUZZ_SLOTS / 64 + 1]; // bits: slots with a block
+  uint32_t live;                       // blocks, entries of starts and slots
   size_t live_bytes, live_usable;
   uint32_t enabled; // oracles, bits
   uint32_t op;      // number of the record that runs, for verdicts
@@ -108,11 +105,13 @@ typedef struct fuzz_request {
   uint32_t slot;
   size_t requested, alignment;
   uint8_t seed, owner;
-  bool whole, zeroed, aligned;
+  bool whole, zeroed, aligned, resized;
 } fuzz_request;
 bool fuzz_shadow_add(fuzz_shadow *shadow, const fuzz_subject *subject, void *block,
                      const fuzz_request *request);
 
+// The first slot from `slot` on that has a block, FUZZ_SLOTS + 1 if none has.
+uint32_t fuzz_shadow_next(const fuzz_shadow *shadow, uint32_t slot);
 // Whether the byte belongs to a live block.
 bool fuzz_shadow_holds(const fuzz_shadow *shadow, uintptr_t address);
 

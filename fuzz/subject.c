@@ -3,6 +3,7 @@
 
 #include "adapters/library.h"
 #include "adapters/registry.h"
+#include "adapters/spec.h"
 #include "fuzz/os_hook.h"
 #include "fuzz/subject_linked.h"
 
@@ -33,7 +34,7 @@
 
 static struct opened {
   fuzz_subject subject;
-  char name[64];
+  char name[HA_SPEC_NAME];
   char library[PATH_MAX];
   char version[64];
 } opened[FUZZ_MAX_SUBJECTS];
@@ -193,33 +194,20 @@ static bool open_named(struct opened *into, char *const argv[], char *why, size_
 }
 
 const fuzz_subject *fuzz_subject_open(const char *spec, char *const argv[], char *why, size_t why_size) {
-  const char *equals = strchr(spec, '=');
-  size_t length = equals ? (size_t)(equals - spec) : strlen(spec);
-  if (opened_count == FUZZ_MAX_SUBJECTS || length == 0 || length >= sizeof opened[0].name) {
-    snprintf(why, why_size, "allocator \"%.80s\": give NAME or NAME=/path/lib.so, at most %u of them", spec,
-             FUZZ_MAX_SUBJECTS);
+  ha_spec asked;
+  if (!ha_spec_parse(spec, &asked, why, why_size))
+    return NULL;
+  if (opened_count == FUZZ_MAX_SUBJECTS) {
+    snprintf(why, why_size, "allocator \"%.80s\": at most %u can be opened", spec, FUZZ_MAX_SUBJECTS);
     return NULL;
   }
   struct opened *into = &opened[opened_count];
   memset(into, 0, sizeof *into);
-  memcpy(into->name, spec, length);
+  memcpy(into->name, asked.name, sizeof into->name);
   into->subject.errno_location = own_errno;
   into->subject.abilities = FUZZ_SETS_ERRNO;
-  bool good;
-  if (equals == NULL) {
-    good = open_named(into, argv, why, why_size);
-  } else {
-    char path[PATH_MAX];
-    const char *prefix = strrchr(equals + 1, ':');
-    size_t n = prefix ? (size_t)(prefix - equals - 1) : strlen(equals + 1);
-    if (n == 0 || n >= sizeof path) {
-      snprintf(why, why_size, "allocator \"%.80s\": give a path after the '='", spec);
-      return NULL;
-    }
-    memcpy(path, equals + 1, n);
-    path[n] = '\0';
-    good = open_library(into, path, prefix ? prefix + 1 : NULL, argv, why, why_size);
-  }
+  bool good = asked.path[0] ? open_library(into, asked.path, asked.prefix, argv, why, why_size)
+                            : open_named(into, argv, why, why_size);
   if (!good)
     return NULL;
   into->subject.alloc.name = into->name;

@@ -68,6 +68,13 @@ static void test_only_the_known_deed_is_let_pass(void **state) {
   subject.alloc.version = "2.0.9";
   subject.alloc.library = "/x/libother.so";
   assert_false(fuzz_permitted(&subject, &misses));
+  subject.alloc.library = "/x/libtcmalloc_minimal.so.4";
+  subject.alloc.version = "2.10";
+  fuzz_deed misfiled = {
+      .oracle = FUZZ_ORACLE_ALIGNMENT, .kind = FUZZ_OP_FREE_SIZED, .requested = 120, .live = true};
+  assert_true(fuzz_permitted(&subject, &misfiled));
+  misfiled.live = false; // malloc's own are freed with their size
+  assert_false(fuzz_permitted(&subject, &misfiled));
 }
 
 int main(void) {

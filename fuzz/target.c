@@ -88,7 +88,8 @@ static bool compare(const fuzz_campaign *campaign, unsigned which, const fuzz_lo
   return true;
 }
 
-bool fuzz_run_against(const fuzz_campaign *campaign, fuzz_program program, fuzz_state *state) {
+// Runs the program on every subject of the campaign and compares outcomes. For `differential`.
+static bool run_against(const fuzz_campaign *campaign, fuzz_program program, fuzz_state *state) {
   static fuzz_event *events[2];
   fuzz_log logs[2];
   for (unsigned i = 0; i < 2; i++) {
@@ -139,7 +140,7 @@ void fuzz_campaign_begin(const fuzz_campaign *campaign) {
 }
 
 bool fuzz_campaign_run(const fuzz_campaign *campaign, fuzz_program program, fuzz_state *state) {
-  return campaign->target->against ? fuzz_run_against(campaign, program, state)
+  return campaign->target->against ? run_against(campaign, program, state)
                                    : fuzz_execute(program, campaign->subjects[0], &campaign->options, state);
 }
 

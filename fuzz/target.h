@@ -37,9 +37,6 @@ void fuzz_campaign_begin(const fuzz_campaign *campaign);
 int fuzz_campaign_input(const uint8_t *data, size_t size);
 #define FUZZ_EXIT_FOUND 77
 
-// Runs the program on every subject of the campaign and compares outcomes. For `differential`.
-bool fuzz_run_against(const fuzz_campaign *campaign, fuzz_program program, fuzz_state *state);
-
 // Runs the program as the campaign's target does: the one way for campaigns, replays and minimising.
 bool fuzz_campaign_run(const fuzz_campaign *campaign, fuzz_program program, fuzz_state *state);
 
