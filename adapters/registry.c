@@ -3,6 +3,7 @@
 
 #include "adapters/adapters.h"
 #include "adapters/library.h"
+#include "adapters/spec.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -68,7 +69,7 @@ bool ha_adapter_library(const ha_adapter *adapter, char *path, size_t path_size,
 // Storage of the one vtable that ha_open hands out, and of its strings.
 static struct {
   ha_alloc vtable;
-  char name[64];
+  char name[HA_SPEC_NAME];
   char library[PATH_MAX];
   char version[64];
 } opened;
@@ -168,28 +169,14 @@ static void say_unknown(const char *name, char *why, size_t why_size) {
 }
 
 const ha_alloc *ha_open(const char *spec, char *const argv[], char *why, size_t why_size) {
-  const char *equals = strchr(spec, '=');
-  size_t name_length = equals ? (size_t)(equals - spec) : strlen(spec);
-  if (name_length == 0 || name_length >= sizeof opened.name) {
-    snprintf(why, why_size, "allocator \"%.80s\": give a name of 1 to 63 characters, or NAME=/path/lib.so",
-             spec);
+  ha_spec asked;
+  if (!ha_spec_parse(spec, &asked, why, why_size))
     return NULL;
-  }
   memset(&opened.vtable, 0, sizeof opened.vtable);
-  memcpy(opened.name, spec, name_length);
-  opened.name[name_length] = '\0';
+  memcpy(opened.name, asked.name, sizeof opened.name);
   const ha_alloc *result;
-  if (equals) {
-    char path[PATH_MAX];
-    const char *prefix = strrchr(equals + 1, ':');
-    size_t length = prefix ? (size_t)(prefix - equals - 1) : strlen(equals + 1);
-    if (length == 0 || length >= sizeof path) {
-      snprintf(why, why_size, "allocator \"%.80s\": give a path after the '='", spec);
-      return NULL;
-    }
-    memcpy(path, equals + 1, length);
-    path[length] = '\0';
-    result = open_library(path, prefix ? prefix + 1 : NULL, argv, why, why_size);
+  if (asked.path[0]) {
+    result = open_library(asked.path, asked.prefix, argv, why, why_size);
   } else {
     const ha_adapter *adapter = ha_registry_find(opened.name);
     if (!adapter) {

@@ -9,6 +9,7 @@ import functools
 import json
 import math
 from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -43,16 +44,23 @@ FREES = (
     "mapped-free",
 )
 
+# From the best to the worst for who made the mistake.
+VERDICTS = {
+    "detected": "the allocator ended the program before the wrong operation returned",
+    "faulted": "it crashed or hung there",
+    "neutralised": "shown to have had no effect: it was refused or reported and ignored, it stayed within "
+    "the block, or the block came back to one owner at a time",
+    "late": "the program ended or hung in the checked operations that followed",
+    "silent": "nothing was seen, and no harm proven",
+    BAD: "proven, by live blocks that overlap or a live block whose bytes changed; where the wrong operation "
+    "is a write past a block, it is the neighbour that it hit",
+}
+
 NOTE = (
-    "Each figure is the share of trials, each a process of its own with another heap. detected: the "
-    "allocator ended the program before the wrong operation returned. faulted: it crashed or hung there. "
-    "late: it ended or hung in the checked operations that followed. neutralised: shown to have had no "
-    "effect: it was refused or reported and ignored, it stayed within the block, or the block came back "
-    "to one owner at a time. silent: nothing was seen, and no harm proven. silent corruption: proven, by "
-    "live blocks that overlap or a live block whose bytes changed; where the wrong operation is a write "
-    "past a block, it is the neighbour that it hit. A free after the block was handed out again (double- "
-    "free-reused) is a correct call to every allocator: what stands there is what became of its new "
-    "owner."
+    "Each figure is the share of trials, each a process of its own with another heap. "
+    + " ".join(f"{name}: {meaning}." for name, meaning in VERDICTS.items())
+    + " A free after the block was handed out again (double-free-reused) is a correct call to every "
+    "allocator: what stands there is what became of its new owner."
 )
 
 
@@ -135,6 +143,46 @@ def matrix(data: Json) -> Table:
     return Table("All sizes, both threads", ["misuse", *names], lines)
 
 
+def totals(data: Json) -> Table:
+    """How often each verdict was given, over all cases."""
+    lines = []
+    for name in _names(data):
+        counts = sums(data["cells"], allocator=name)
+        cells = sum(
+            any(verdict != "skipped" for verdict in cell["verdicts"])
+            for cell in data["cells"]
+            if cell["allocator"] == name
+        )
+        lines.append([name, f"{cells:,}", *(f"{counts[verdict]:,}" for verdict in VERDICTS)])
+    return Table("Trials by verdict", ["allocator", "cells", *VERDICTS], lines)
+
+
+@dataclass(frozen=True)
+class Glance:
+    """One case under one allocator, as a bar: (verdict, its share in percent)."""
+
+    parts: Sequence[tuple[str, float]]
+    word: str  # the share of silent corruption, or else the most common verdict
+
+
+def glance(data: Json) -> list[tuple[str, list[Glance]]]:
+    """The matrix as the page draws it: case, then an entry for each allocator."""
+    lines = []
+    for case in _cases(data):
+        line = []
+        for name in _names(data):
+            counts = sums(data["cells"], case=case, allocator=name)
+            whole = sum(counts[verdict] for verdict in VERDICTS)
+            parts = [
+                (verdict, 100 * counts[verdict] / whole) for verdict in VERDICTS if whole and counts[verdict]
+            ]
+            said = BAD if counts[BAD] else max(VERDICTS, key=lambda verdict: counts[verdict])
+            word = f"{said} {_percent(counts[said], whole)}" if whole else "cannot be tried"
+            line.append(Glance(parts, word))
+        lines.append((case, line))
+    return lines
+
+
 def corruption(data: Json) -> Table:
     names = _names(data)
     lines = [
@@ -146,10 +194,13 @@ def corruption(data: Json) -> Table:
 
 def differences(data: Json) -> Table:
     lines, _ = misuse_expected.compare(data["cells"])
+    explained = [
+        (*line, misuse_expected.EXPLAINED.get((line[0], line[1]), "not looked into")) for line in lines
+    ]
     return Table(
         "Not as sources and documents let one expect",
-        ("misuse", "allocator", "expected", "seen"),
-        lines or [("none", "", "", "")],
+        ("misuse", "allocator", "expected", "seen", "why"),
+        explained or [("none", "", "", "", "")],
     )
 
 
@@ -240,7 +291,7 @@ def make_section(data: Json, whole: bool) -> Section:
     """`whole`: with every cell, for the page of its own."""
     tables = []
     if data["cells"]:
-        tables += [matrix(data), differences(data), messages(data)]
+        tables += [totals(data), matrix(data), differences(data), messages(data)]
         if whole:
             tables += [corruption(data), details(data)]
     if data["findings"]:
@@ -259,9 +310,12 @@ def page(data: Json) -> str:
         environment()
         .get_template("misuse.html.j2")
         .render(
-            section=make_section(data, whole=True),
+            section=replace(make_section(data, whole=True), title="In figures", lead=""),
+            lead=lead(data),
             data=data,
             sources=misuse_expected.SOURCES,
+            verdicts=VERDICTS,
+            glance=glance(data),
             style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         )
     )

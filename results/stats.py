@@ -42,9 +42,6 @@ class Estimate:
     high: float
     count: int
 
-    def inverse(self) -> "Estimate":
-        return Estimate(1 / self.ratio, 1 / self.high, 1 / self.low, self.count)
-
 
 @functools.lru_cache(maxsize=4096)
 def _median_ranks(count: int, stream: int) -> tuple[Ints, Ints]:

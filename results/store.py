@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -105,7 +106,8 @@ def write_atomically(path: Path, text: str) -> None:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):  # a Ctrl-C may come just after it was renamed
+            os.unlink(temporary)
         raise
 
 

@@ -87,6 +87,37 @@ def test_expectations() -> None:
     assert misuse_expected.differs("N", {"neutralised": 3, "silent corruption": 1})
 
 
+def test_differences_say_why_where_it_is_known() -> None:
+    lines = misuse.differences(KNOWN).lines
+    assert [line[-1] for line in lines] == [
+        misuse_expected.EXPLAINED["double free, small", "system"],
+        "not looked into",
+        "not looked into",
+    ]
+    for row, name in misuse_expected.EXPLAINED:
+        assert name in misuse_expected.EXPECTED[row]
+
+
+def test_totals_count_what_was_tried() -> None:
+    assert misuse.totals(KNOWN).headings[2:] == list(misuse.VERDICTS)
+    assert misuse.totals(KNOWN).lines == [
+        ["gomalloc", "2", "40", "0", "0", "0", "0", "0"],
+        ["system", "4", "15", "20", "0", "0", "20", "25"],
+        ["mimalloc", "1", "1", "0", "0", "0", "0", "19"],
+    ]
+
+
+def test_a_glance_shows_the_worst() -> None:
+    lines = dict(misuse.glance(KNOWN))
+    bars = dict(zip(("gomalloc", "system", "mimalloc"), lines["double-free"]))
+    assert bars["gomalloc"] == misuse.Glance([("detected", 100.0)], "detected 100 %")
+    assert bars["system"] == misuse.Glance(
+        [("detected", 37.5), ("silent corruption", 62.5)], "silent corruption 62 %"
+    )
+    assert [one.word for one in lines["sized-free-mismatch"]] == ["cannot be tried"] * 3
+    assert 'style="width: 37.50%"' in misuse.page(KNOWN)
+
+
 def test_every_expectation_has_cases_and_a_source() -> None:
     rows = {
         misuse_expected.row_of(f"double-free{more}", size, by)

@@ -183,11 +183,25 @@ static void goes_forward(json_t *points) {
   }
 }
 
+// A heap that grows and is freed. On a machine with much else to do the process that watches may hardly have run: then once
+// more.
+static result watched_drain(void) {
+  for (int again = 10;; again--) {
+    result r = worker("--allocator", "template", "--workload", "drain:live=48:wait=0", "--pass", "timeline",
+                      "--interval-ms", "1", "--after-ms", "150", NULL);
+    must_be_good(&r);
+    json_t *timeline = json_object_get(r.detail, "timeline"), *points = json_object_get(timeline, "points");
+    if (again == 0 ||
+        (json_array_size(points) >= 5 && highest(points, "live") > 0.7 * counter(&r, "peak_live_bytes") &&
+         json_array_size(json_object_get(timeline, "after_free")) >= 5))
+      return r;
+    forget(&r);
+  }
+}
+
 static void test_timeline_follows_a_heap_that_grows_and_is_freed(void **state) {
   (void)state;
-  result r = worker("--allocator", "template", "--workload", "drain:live=48:wait=0", "--pass", "timeline",
-                    "--interval-ms", "1", "--after-ms", "150", NULL);
-  must_be_good(&r);
+  result r = watched_drain();
   json_t *timeline = json_object_get(r.detail, "timeline");
   json_t *points = json_object_get(timeline, "points"), *after = json_object_get(timeline, "after_free");
   size_t count = json_array_size(points);

@@ -67,7 +67,7 @@ pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 target_link_libraries(heaparena_trace_test_support PRIVATE PkgConfig::CMOCKA)
 
 ha_add_unit_test(trace_test SOURCES ${trace_dir}/trace_test.c
-  LIBS heaparena_trace_test_support heaparena_trace PkgConfig::ZSTD)
+  LIBS heaparena_trace_test_support heaparena_trace PkgConfig::ZSTD LABELS one_thread)
 
 ha_add_unit_test(collect_test SOURCES ${trace_dir}/collect_test.c LIBS heaparena_trace_test_support heaparena_collect)
 
@@ -108,5 +108,5 @@ ha_add_unit_test(trace_edit_test SOURCES ${trace_dir}/trace_edit_test.c
   LIBS heaparena_trace_test_support heaparena_collect)
 ha_add_unit_test(import_test SOURCES ${trace_dir}/import_test.c LIBS heaparena_trace_test_support heaparena_collect)
 ha_add_unit_test(model_test SOURCES ${trace_dir}/model_test.c
-  LIBS heaparena_trace_test_support heaparena_fit heaparena_trace)
+  LIBS heaparena_trace_test_support heaparena_fit heaparena_trace LABELS one_thread)
 target_compile_definitions(model_test PRIVATE TRACES="${trace_dir}/traces")

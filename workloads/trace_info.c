@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const char *ha_op_kind_name(unsigned kind) {
+static const char *kind_name(unsigned kind) {
   static const char *const names[HA_OP_KINDS] = {
       [HA_OP_MALLOC] = "malloc",
       [HA_OP_CALLOC] = "calloc",
@@ -163,7 +163,7 @@ void ha_trace_info_print(const char *path, const ha_trace_info *info) {
     printf("  %-24s %16llu\n", rows[i].name, (unsigned long long)rows[i].value);
   for (unsigned i = 0; i < HA_OP_KINDS; i++)
     if (totals->by_kind[i] != 0)
-      printf("  %-24s %16llu\n", ha_op_kind_name(i), (unsigned long long)totals->by_kind[i]);
+      printf("  %-24s %16llu\n", kind_name(i), (unsigned long long)totals->by_kind[i]);
   printf("  %-24s 0x%016llx\n", "checksum", (unsigned long long)totals->checksum);
   print_threads(info);
   print_histogram("Sizes requested, bytes", info->sizes);
@@ -244,7 +244,7 @@ static void add_totals(json_t *object, const ha_trace_totals *totals) {
   ha_json_figures(object, rows, sizeof rows / sizeof *rows);
   json_t *kinds = json_object(), *curve = json_array();
   for (unsigned i = 0; i < HA_OP_KINDS; i++)
-    json_object_set_new(kinds, ha_op_kind_name(i), ha_json_count(totals->by_kind[i]));
+    json_object_set_new(kinds, kind_name(i), ha_json_count(totals->by_kind[i]));
   for (unsigned i = 0; i < totals->curve_points; i++)
     json_array_append_new(curve, ha_json_count(totals->curve[i]));
   json_object_set_new(object, "by_kind", kinds);

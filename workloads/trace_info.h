@@ -23,8 +23,6 @@ typedef struct ha_trace_info {
 bool ha_trace_info_read(const char *path, ha_trace_info *info, char *why, size_t why_size);
 void ha_trace_info_free(ha_trace_info *info);
 
-const char *ha_op_kind_name(unsigned kind); // "malloc", ...; kind < HA_OP_KINDS
-
 // The texts of META's "remark: ..." lines as a JSON array, a new reference.
 struct json_t *ha_trace_remarks_json(const char *meta);
 // Size of a file, 0 if it has none.

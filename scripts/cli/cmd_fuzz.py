@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from cli import build, fuzz_cluster, launch, own_allocators
+from cli import build, fuzz_cluster, launch, own_allocators, session
 from cli.errors import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED, UserError, unknown
 
 Json = dict[str, Any]
@@ -401,6 +401,11 @@ def handle(arguments: argparse.Namespace) -> int:
     launch.refuse_without_slurm(arguments)
     arguments.allocator = own_allocators.resolve(arguments.allocator, os.environ)
     campaign = _campaign(arguments)
+    with session.locked(campaign.out):  # else two campaigns would write into one journal
+        return _run(arguments, campaign)
+
+
+def _run(arguments: argparse.Namespace, campaign: Campaign) -> int:
     if arguments.seeds or not any(campaign.corpus.iterdir()):
         _seed(campaign, arguments.seeds)
     if arguments.merge:

@@ -4,6 +4,7 @@ heaparena."""
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ ROOT = HERE.parents[1]
 sys.path[0:0] = [str(ROOT), str(ROOT / "scripts")]
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# In the background of a script SIGINT is ignored, and all that is started here would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -236,7 +236,9 @@ class ProgramSource:
 
 
 def _curve(outcome: Outcome) -> Json:
-    points = [{"ms": ms, "rss": rss} for ms, rss in outcome.points]
+    # A program may end before anybody looks; what it took at most is known all the same.
+    looks = outcome.points or [(outcome.wall_seconds * 1e3, outcome.peak_rss_bytes)]
+    points = [{"ms": ms, "rss": rss} for ms, rss in looks]
     return detail.timeline({"interval_ms": CURVE_SECONDS * 1e3, "points": points})
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cli import cmd_doctor, elf, listening, program_check, programs, real_program, witness
+from cli import cmd_doctor, elf, listening, program_check, program_work, programs, real_program, witness
 from cli.conftest import Run
 from cli.entries import Allocator
 from cli.errors import UserError
@@ -100,6 +100,11 @@ def test_memory_from_elsewhere_is_noticed() -> None:
     assert program_check._own_allocator(WORK, small, [little]) == []
     python = saw("/usr/bin/python3.11", size=90 << 20)
     assert "PYTHONMALLOC=malloc" in program_check._own_allocator(WORK, taken, [python])[0]["todo"]
+
+
+def test_a_program_that_ended_before_anybody_looked_has_a_curve() -> None:
+    ended = Outcome(None, 0, wall_seconds=0.002, peak_rss_bytes=3 << 20)
+    assert program_work._curve(ended)["points"] == [[2.0, 3 << 20]]
 
 
 def test_what_elf_files_tell(tmp_path: Path) -> None:

@@ -131,7 +131,10 @@ def test_a_stop_writes_what_there_is_and_resume_completes(
 ) -> None:
     process = start(environment, tmp_path, "--out", "D")
     wait_for_file(tmp_path / "D" / "results.json")
-    time.sleep(1.5)
+    for _ in range(600):
+        if len(load(tmp_path / "D")[1]) >= 3:  # a block: both allocators and the control
+            break
+        time.sleep(0.05)
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr

@@ -41,7 +41,8 @@ if(HEAPARENA_COVERAGE)
 endif()
 
 # ha_add_unit_test(<name> SOURCES a.c... [LIBS x y...] [TIMEOUT seconds] [LABELS l...])
-# One cmocka program, built as <name> and registered with ctest under the same name.
+# One cmocka program, built as <name> and registered with ctest under the same name. The label one_thread says that it
+# starts no thread and takes a while: nothing that ThreadSanitizer could find.
 function(ha_add_unit_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
   pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
@@ -49,7 +50,7 @@ function(ha_add_unit_test name)
   target_link_libraries(${name} PRIVATE heaparena_options ${arg_LIBS} PkgConfig::CMOCKA Threads::Threads)
   add_test(NAME ${name} COMMAND ${name})
   if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 120)
+    set(arg_TIMEOUT 300)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "unit;${arg_LABELS}")
 endfunction()

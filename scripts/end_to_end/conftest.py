@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any, Callable
@@ -14,6 +15,16 @@ GOMALLOC = BUILD / "lib" / "libgomalloc.so"
 TRACES = ROOT / "workloads" / "traces"
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# In the background of a script SIGINT is ignored, and all that is started here would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+LONGEST = ("test_tutorial.py", "test_pages.py", "test_install.py", "test_slurm.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each file's tests are run by one process; with the long ones first, all end at about the same time."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture
