@@ -72,8 +72,8 @@ static GM_COLD void report_not_a_block(enum operation operation, uintptr_t addre
   if (address >> GM_ADDR_BITS != 0) {
     span = NULL; // the map was asked for an address that it does not cover
   } else if (span != NULL ? span->start == 0 : heap_arena_was_span(address)) {
-    misuse =
-        MISUSE_FREED; // mspan_returned, or a struct that is gone: the pages were a span's, whose objects are all free
+    // mspan_returned, or a struct that is gone: the pages were a span's, whose objects are all free.
+    misuse = MISUSE_FREED;
     span = NULL;
   } else if (span != NULL && span->place == SPAN_COLLECTED) {
     misuse = MISUSE_COLLECTED;

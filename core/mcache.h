@@ -49,8 +49,7 @@ struct mcache_bin {
   struct mspan *active;      // the span that the slot allocates from; NULL: none yet
   struct mspan_list partial; // oldest first, so that frees gather before a span's turn comes
   struct mspan_list full;
-  struct mspan
-      *spare; // one empty span, kept against back and forth with the page heap: see mcache_take_spare
+  struct mspan *spare;              // one empty span, kept against back and forth with the page heap
   _Atomic uint64_t claimed_objects; // all objects ever claimed by the slot, less those given back unused
 };
 

@@ -70,9 +70,6 @@ static void hand_over_spans(struct mcache *cache) {
     give_list(&bin->full);
   }
   cache->owned_pages = 0;
-  cache->trim_at = 0;
-  cache->most_pages = 0;
-  cache->cycles = false;
 }
 
 // Registry lock held.
@@ -122,6 +119,10 @@ static struct mcache *obtain(void) {
   cache->passed_by = 0;
   cache->rests = 0;
   cache->last_rest = 0;
+  cache->trim_at = 0;
+  cache->most_pages = 0;
+  cache->grown_ms = 0;
+  cache->shrunk = cache->cycles = false;
   atomic_store_explicit(&cache->backlog, 0, memory_order_relaxed);
   atomic_store_explicit(&cache->pending, NULL, memory_order_release);
   return cache;

@@ -2,6 +2,7 @@
 // allocator. The release of memory when a program falls idle.
 #include "core/gomalloc.h"
 #include "core/heap_arena.h"
+#include "core/mcache.h"
 #include "core/mheap.h"
 #include "core/page_alloc.h"
 #include "core/page_cache.h"
@@ -66,6 +67,31 @@ static void test_runs_by_length(void **state) {
   assert_int_equal(page_alloc_counts().free, free_before);
   mheap_unlock();
   assert_int_equal(gm_check_heap(), 0);
+}
+
+// A thread's own runs come first, the last one that anybody freed otherwise.
+static void test_own_runs_first(void **state) {
+  (void)state;
+  mheap_lock();
+  page_cache_flush();
+  uintptr_t runs[3];
+  for (unsigned i = 0; i < 3; i++) {
+    runs[i] = take(4);
+    page_cache_use_shard(i);
+    assert_true(page_cache_put(runs[i], 4));
+  }
+  check_pages_of_cache(12);
+  page_cache_use_shard(0);
+  size_t npages = 4;
+  assert_int_equal(page_cache_take(&npages, 4), runs[0]);
+  assert_int_equal(page_cache_take(&npages, 4), runs[2]);
+  assert_int_equal(page_cache_take(&npages, 4), runs[1]);
+  assert_int_equal(page_cache_take(&npages, 4), 0);
+  check_pages_of_cache(0);
+  for (unsigned i = 0; i < 3; i++)
+    page_alloc_free(runs[i], 4);
+  page_cache_use_shard(mcache_current->number);
+  mheap_unlock();
 }
 
 static void test_more_runs_than_fit(void **state) {
@@ -177,6 +203,7 @@ static void test_large_blocks_kept_by_the_thread(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_runs_by_length),
+      cmocka_unit_test(test_own_runs_first),
       cmocka_unit_test(test_more_runs_than_fit),
       cmocka_unit_test(test_idle_program_gives_memory_back),
       cmocka_unit_test(test_large_blocks_kept_by_the_thread),
