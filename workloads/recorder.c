@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <threads.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -269,17 +270,25 @@ typedef struct birth {
 
 static birth births[1024];
 static _Atomic uint32_t birth_hint;
+static _Atomic uint32_t unborn; // threads that were announced and did not begin yet
 
 static birth *take_birth(void) {
   for (;;) {
     for (unsigned tries = 0; tries < 1024; tries++) {
       birth *one = &births[atomic_fetch_add_explicit(&birth_hint, 1, memory_order_relaxed) % 1024];
       bool expected = false;
-      if (atomic_compare_exchange_strong(&one->taken, &expected, true))
+      if (atomic_compare_exchange_strong(&one->taken, &expected, true)) {
+        atomic_fetch_add(&unborn, 1);
         return one;
+      }
     }
     sched_yield(); // a thousand threads made and not yet begun: they will
   }
+}
+
+static void leave_birth(birth *slot) {
+  atomic_store(&slot->taken, false);
+  atomic_fetch_sub(&unborn, 1);
 }
 
 // The new thread's first act: takes its number, and what it is to run out of the slot.
@@ -287,7 +296,7 @@ static birth begin_any(birth *slot) {
   birth own = {.routine = slot->routine, .c11_routine = slot->c11_routine, .argument = slot->argument};
   record_tls.process = slot->process;
   record_name_thread(slot->token);
-  atomic_store(&slot->taken, false);
+  leave_birth(slot);
   pthread_setspecific(end_key, (void *)1);
   return own;
 }
@@ -331,7 +340,7 @@ EXPORT int pthread_create(pthread_t *newthread, const pthread_attr_t *attr, void
   child->routine = start_routine;
   int error = next.pthread_create(newthread, attr, begin_thread, child);
   if (error != 0)
-    atomic_store(&child->taken, false);
+    leave_birth(child);
   return error;
 }
 
@@ -343,7 +352,7 @@ EXPORT int thrd_create(thrd_t *thr, thrd_start_t func, void *arg) {
   child->c11_routine = func;
   int result = next.thrd_create(thr, begin_c11_thread, child);
   if (result != thrd_success)
-    atomic_store(&child->taken, false);
+    leave_birth(child);
   return result;
 }
 
@@ -354,13 +363,21 @@ static uint32_t token_of(pthread_t thread) {
   return __atomic_load_n((uint32_t *)((char *)thread + distance), __ATOMIC_ACQUIRE);
 }
 
+// Whoever joins a thread that did not begin yet waits for that, which on a busy machine may take long. Not for ever:
+// in the child of a fork `unborn` may count threads of the parent.
 static uint32_t token_to_join(pthread_t thread) {
-  uint32_t token = token_of(thread);
-  for (unsigned tries = 0; token == 0 && tries < 100; tries++) {
-    sched_yield();
-    token = token_of(thread);
+  const struct timespec nap = {.tv_nsec = 1000000};
+  for (unsigned tries = 0; tries < 10000; tries++) {
+    bool waits = atomic_load(&unborn) != 0; // before the look: who is not counted any more has its token
+    uint32_t token = token_of(thread);
+    if (token != 0 || !waits)
+      return token;
+    if (tries < 100)
+      sched_yield();
+    else
+      (void)nanosleep(&nap, NULL);
   }
-  return token;
+  return 0;
 }
 
 static void joined(uint32_t token) {
