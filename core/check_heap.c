@@ -93,7 +93,8 @@ static void check_place(struct walk *walk, struct mspan *span) {
     fault(walk, "a full span has free objects", span);
   if ((span->place == SPAN_PARTIAL || span->place == SPAN_CENTRAL_PARTIAL) && !has_free)
     fault(walk, "a partial span has no free objects", span);
-  if (span->place == SPAN_SPARE && atomic_load_explicit(&span->taken_count, memory_order_relaxed) != 0)
+  if ((span->place == SPAN_SPARE || span->place == SPAN_KEPT) &&
+      atomic_load_explicit(&span->taken_count, memory_order_relaxed) != 0)
     fault(walk, "a spare span has live objects", span);
 }
 
@@ -215,8 +216,28 @@ static void check_large(struct walk *walk, const struct mcache *cache) {
     fault(walk, "an mcache's count of large pages is wrong", NULL);
 }
 
+static void check_kept(struct walk *walk, const struct mcache *cache) {
+  size_t pages = 0;
+  for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++) {
+    const struct span_keep_list *list = &cache->keep.lists[class];
+    uint32_t count = 0;
+    for (const struct mspan *span = list->first; span != NULL; span = span->next) {
+      count++;
+      pages += span->npages;
+      if (span->place != SPAN_KEPT || span->class != class || mspan_owner(span) != cache)
+        fault(walk, "a kept span is on the wrong list", span);
+    }
+    walk->listed += count;
+    if (list->count != count || list->lowest > count)
+      fault(walk, "the count of a list of kept spans is wrong", list->first);
+  }
+  if (pages != atomic_load_explicit(&cache->keep.pages, memory_order_relaxed))
+    fault(walk, "a thread's count of kept pages is wrong", NULL);
+}
+
 static void check_cache(struct walk *walk, struct mcache *cache) {
   check_large(walk, cache);
+  check_kept(walk, cache);
   size_t spare_pages = 0;
   walk->listed_pages = 0;
   for (unsigned i = 1; i < SPAN_CLASS_COUNT; i++) {

@@ -23,6 +23,7 @@ enum level {
   LEVEL_NEXT_GROUP,
   LEVEL_PARTIAL,
   LEVEL_SPARE,
+  LEVEL_KEPT,
   LEVEL_MCENTRAL,
   LEVEL_SHARED,
   LEVEL_LARGE_CACHE,
@@ -34,7 +35,7 @@ enum level {
 };
 
 static const char *const level_names[LEVELS] = {
-    "stack",        "alloc_cache", "next-group", "partial-span", "spare-span", "mcentral",
+    "stack",        "alloc_cache", "next-group", "partial-span", "spare-span", "kept-span", "mcentral",
     "shared-cache", "large-cache", "page-cache", "page-alloc",   "new-chunk",  "new-arena",
 };
 
@@ -88,6 +89,8 @@ static enum level next_level(span_class class) {
     return LEVEL_PARTIAL;
   if (bin->spare != NULL)
     return LEVEL_SPARE;
+  if (cache->keep.lists[class].first != NULL)
+    return LEVEL_KEPT;
   return central_has_span(class) ? LEVEL_MCENTRAL : LEVELS;
 }
 

@@ -7,7 +7,9 @@
 
 // Taken from the kernel at a time; only what is touched becomes resident.
 static const size_t chunk_size = (size_t)256 << 10;
-#define SLAB_CHUNK (64 * FIXALLOC_SLAB)
+
+// Slabs in a fixalloc's first area; each further one has twice as many, up to the bits of `released`.
+enum { AREA_FIRST = 4, AREA_MOST = 64 };
 
 static uintptr_t chunk_at;
 static uintptr_t chunk_end;
@@ -35,6 +37,8 @@ size_t persistent_reserved(void) {
   return atomic_load_explicit(&reserved, memory_order_relaxed);
 }
 
+static_assert(sizeof(struct fixalloc_slab) <= GM_CACHE_LINE, "a slab's struct is in front of its objects");
+
 void fixalloc_init(struct fixalloc *fixed, size_t size) {
   *fixed = (struct fixalloc){.size = gm_align_up(size, GM_CACHE_LINE)};
   GM_ASSERT(fixed->size <= FIXALLOC_SLAB - GM_CACHE_LINE);
@@ -44,53 +48,71 @@ static bool slab_is_full(const struct fixalloc_slab *slab) {
   return slab->free_list == NULL && slab->made == slab->room;
 }
 
-// The line in front of a slab's objects, which leads to its struct.
-static struct fixalloc_slab **slab_line(uintptr_t address) {
-  return (struct fixalloc_slab **)gm_align_down(address, FIXALLOC_SLAB);
-}
-
 static struct fixalloc_slab *slab_of(struct fixalloc *fixed, const void *object) {
   const struct fixalloc_slab *starter = &fixed->starter;
   if ((uintptr_t)object - starter->start < starter->room * fixed->size)
     return &fixed->starter;
-  return *slab_line((uintptr_t)object);
+  return (struct fixalloc_slab *)gm_align_down((uintptr_t)object, FIXALLOC_SLAB);
 }
 
-// Address space for new slabs; the kernel backs what is touched.
-static uintptr_t slabs_at;
-static uintptr_t slabs_end;
-
-static uintptr_t new_slab_memory(void) {
-  if (slabs_at == slabs_end) {
-    uintptr_t fresh = (uintptr_t)sys_reserve_aligned(slabs_end, SLAB_CHUNK, FIXALLOC_SLAB);
-    if (fresh == 0)
-      return 0;
-    if (!sys_map(fresh, SLAB_CHUNK)) {
-      sys_free(fresh, SLAB_CHUNK);
-      return 0;
-    }
-    atomic_fetch_add_explicit(&reserved, SLAB_CHUNK, memory_order_relaxed);
-    slabs_at = fresh;
-    slabs_end = fresh + SLAB_CHUNK;
+// Address space for slabs; the kernel backs what is touched.
+static uintptr_t map_slabs(size_t size) {
+  static uintptr_t newest_end;
+  uintptr_t fresh = (uintptr_t)sys_reserve_aligned(newest_end, size, FIXALLOC_SLAB);
+  if (fresh == 0)
+    return 0;
+  if (!sys_map(fresh, size)) {
+    sys_free(fresh, size);
+    return 0;
   }
-  slabs_at += FIXALLOC_SLAB;
-  return slabs_at - FIXALLOC_SLAB;
+  atomic_fetch_add_explicit(&reserved, size, memory_order_relaxed);
+  newest_end = fresh + size;
+  return fresh;
 }
 
-static struct fixalloc_slab *new_slab(struct fixalloc *fixed) {
-  // The struct first: when the memory is refused, it waits for the next slab.
-  static struct fixalloc_slab *spare;
+static struct fixalloc_area *new_area(struct fixalloc *fixed) {
+  // The struct first: when the memory is refused, it waits for the next area.
+  static struct fixalloc_area *spare;
   if (spare == NULL)
-    spare = persistent_alloc(sizeof *spare, _Alignof(struct fixalloc_slab));
-  uintptr_t start = spare != NULL ? new_slab_memory() : 0;
+    spare = persistent_alloc(sizeof *spare, _Alignof(struct fixalloc_area));
+  const struct fixalloc_area *before = fixed->newest;
+  uint32_t room = before == NULL ? AREA_FIRST : before->room < AREA_MOST ? before->room * 2 : AREA_MOST;
+  uintptr_t start = spare != NULL ? map_slabs(room * FIXALLOC_SLAB) : 0;
   if (start == 0)
     return NULL;
-  struct fixalloc_slab *slab = spare;
+  struct fixalloc_area *area = spare;
   spare = NULL;
-  // Objects that have room behind the line with the struct's address.
+  *area = (struct fixalloc_area){.start = start, .room = room, .older = fixed->newest};
+  fixed->newest = area;
+  return area;
+}
+
+static struct fixalloc_slab *slab_at(const struct fixalloc_area *area, uint32_t index) {
+  return (struct fixalloc_slab *)(area->start + index * FIXALLOC_SLAB);
+}
+
+// A slab that is not backed by memory: the last one that was given back, or one that was never used.
+static struct fixalloc_slab *back_slab(struct fixalloc *fixed) {
+  struct fixalloc_area *area = fixed->released;
+  uint32_t index = 0;
+  if (area != NULL) {
+    index = (uint32_t)__builtin_ctzll(area->released);
+    area->released &= area->released - 1;
+    if (area->released == 0)
+      fixed->released = area->next_released;
+  } else {
+    area = fixed->newest;
+    if (area == NULL || area->made == area->room)
+      area = new_area(fixed);
+    if (area == NULL)
+      return NULL;
+    index = area->made++;
+  }
+  struct fixalloc_slab *slab = slab_at(area, index);
+  sys_used((uintptr_t)slab, FIXALLOC_SLAB);
+  // Objects that have room behind the struct.
   uint32_t room = (uint32_t)((FIXALLOC_SLAB - GM_CACHE_LINE) / fixed->size);
-  *slab = (struct fixalloc_slab){.start = start + GM_CACHE_LINE, .room = room, .older = fixed->newest};
-  fixed->newest = slab;
+  *slab = (struct fixalloc_slab){.start = (uintptr_t)slab + GM_CACHE_LINE, .room = room, .area = area};
   return slab;
 }
 
@@ -119,7 +141,6 @@ static struct fixalloc_slab *make_starter(struct fixalloc *fixed) {
   if (starter->start == 0)
     return NULL;
   starter->room = room;
-  fixed->newest = starter;
   push_partial(fixed, starter);
   return starter;
 }
@@ -129,20 +150,12 @@ static struct fixalloc_slab *next_slab(struct fixalloc *fixed) {
   if (fixed->starter.start == 0)
     return make_starter(fixed);
   struct fixalloc_slab *slab = fixed->empty;
-  if (slab != NULL) {
+  if (slab != NULL)
     fixed->empty = slab->next;
-  } else {
-    slab = fixed->released;
-    if (slab != NULL)
-      fixed->released = slab->next;
-    else
-      slab = new_slab(fixed);
-    if (slab == NULL)
-      return NULL;
-    sys_used((uintptr_t)slab_line(slab->start), FIXALLOC_SLAB);
-    *slab_line(slab->start) = slab;
-  }
-  push_partial(fixed, slab);
+  else
+    slab = back_slab(fixed);
+  if (slab != NULL)
+    push_partial(fixed, slab);
   return slab;
 }
 
@@ -182,11 +195,13 @@ bool fixalloc_release(struct fixalloc *fixed) {
   if (slab == NULL)
     return false;
   fixed->empty = slab->next;
-  slab->free_list = NULL;
-  slab->made = 0;
-  sys_unused((uintptr_t)slab_line(slab->start), FIXALLOC_SLAB);
-  slab->next = fixed->released;
-  fixed->released = slab;
+  struct fixalloc_area *area = slab->area;
+  if (area->released == 0) {
+    area->next_released = fixed->released;
+    fixed->released = area;
+  }
+  area->released |= (uint64_t)1 << ((uintptr_t)slab - area->start) / FIXALLOC_SLAB;
+  sys_unused((uintptr_t)slab, FIXALLOC_SLAB);
   return true;
 }
 
@@ -197,24 +212,40 @@ static size_t list_length(const struct fixalloc_slab *slab) {
   return length;
 }
 
-int fixalloc_check(const struct fixalloc *fixed) {
-  int faults = 0;
-  size_t in_use = 0;
-  size_t partial = 0;
-  size_t unused = 0;
-  for (const struct fixalloc_slab *slab = fixed->newest; slab != NULL; slab = slab->older) {
-    size_t freed = 0;
-    for (const void *object = slab->free_list; object != NULL; object = *(void *const *)object) {
-      faults += (uintptr_t)object - slab->start >= slab->made * fixed->size;
-      freed++;
-    }
-    faults += slab->in_use + freed != slab->made;
-    in_use += slab->in_use;
-    bool kept = slab->in_use > 0 || slab == &fixed->starter;
-    unused += !kept;
-    partial += kept && !slab_is_full(slab);
+// What the slabs say, all told.
+struct slab_sums {
+  size_t in_use;
+  size_t partial;
+  size_t empty;
+  int faults;
+};
+
+static void sum_slab(const struct fixalloc *fixed, const struct fixalloc_slab *slab, struct slab_sums *sums) {
+  size_t freed = 0;
+  for (const void *object = slab->free_list; object != NULL; object = *(void *const *)object) {
+    sums->faults += (uintptr_t)object - slab->start >= slab->made * fixed->size;
+    freed++;
   }
-  faults += in_use != fixed->in_use;
-  faults += partial != list_length(fixed->partial);
-  return faults + (unused != list_length(fixed->empty) + list_length(fixed->released));
+  sums->faults += slab->in_use + freed != slab->made;
+  sums->in_use += slab->in_use;
+  bool kept = slab->in_use > 0 || slab == &fixed->starter;
+  sums->empty += !kept;
+  sums->partial += kept && !slab_is_full(slab);
+}
+
+int fixalloc_check(const struct fixalloc *fixed) {
+  struct slab_sums sums = {0};
+  size_t released = 0;
+  if (fixed->starter.start != 0)
+    sum_slab(fixed, &fixed->starter, &sums);
+  for (const struct fixalloc_area *area = fixed->newest; area != NULL; area = area->older) {
+    released += area->released != 0;
+    for (uint32_t i = 0; i < area->made; i++)
+      if ((area->released >> i & 1) == 0)
+        sum_slab(fixed, slab_at(area, i), &sums);
+  }
+  for (const struct fixalloc_area *area = fixed->released; area != NULL; area = area->next_released)
+    released--;
+  return sums.faults + (sums.in_use != fixed->in_use) + (sums.partial != list_length(fixed->partial)) +
+         (sums.empty != list_length(fixed->empty)) + (released != 0);
 }

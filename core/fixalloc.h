@@ -18,20 +18,31 @@ void *persistent_alloc(size_t size, size_t align);
 // Bytes that persistent_alloc, and all fixallocs, took from the kernel.
 size_t persistent_reserved(void);
 
-// Objects come from slabs of so many bytes at a multiple of as many; the first cache line leads to the slab's
-// struct, which lies elsewhere. The first few objects are persistent memory instead, so that a small program does not
+// Objects come from slabs of so many bytes at a multiple of as many; a slab's struct is its first cache line, and goes
+// back to the system with it. The first few objects are persistent memory instead, so that a small program does not
 // have a page of memory for each kind of struct.
 #define FIXALLOC_SLAB ((size_t)16 << 10)
 
 struct fixalloc_slab {
-  uintptr_t start; // of the objects
-  uint32_t room;   // how many there are
-  uint32_t in_use; // objects handed out and not freed
-  void *free_list; // freed objects, linked through their first word
-  uint32_t made;   // objects handed out since the slab came from the system: what lies behind was not touched
+  uintptr_t start;            // of the objects
+  uint32_t room;              // how many there are
+  uint32_t in_use;            // objects handed out and not freed
+  void *free_list;            // freed objects, linked through their first word
   struct fixalloc_slab *next; // on its list; `previous` only on `partial`
   struct fixalloc_slab *previous;
-  struct fixalloc_slab *older; // all slabs of the fixalloc
+  struct fixalloc_area *area; // that it lies in
+  uint32_t made; // objects handed out since the slab came from the system: what lies behind was not touched
+};
+
+// Address space for slabs of one fixalloc, all that is left of those that were given back: so what a large heap leaves
+// behind is a few words for each of these.
+struct fixalloc_area {
+  uintptr_t start;
+  uint32_t room;                       // slabs
+  uint32_t made;                       // slabs that were ever used
+  uint64_t released;                   // bit n: slab n was used and is not backed by memory
+  struct fixalloc_area *next_released; // on `released`
+  struct fixalloc_area *older;         // all of the fixalloc
 };
 
 #define FIXALLOC_STARTER_BYTES 1024
@@ -42,8 +53,8 @@ struct fixalloc {
   struct fixalloc_slab starter;  // the persistent objects: as many as fit into FIXALLOC_STARTER_BYTES, or one
   struct fixalloc_slab *partial; // some objects in use, some free; what got room last comes first
   struct fixalloc_slab *empty;   // none in use
-  struct fixalloc_slab *released; // none in use, and not backed by memory
-  struct fixalloc_slab *newest;   // of all slabs
+  struct fixalloc_area *released; // areas with slabs that are not backed by memory
+  struct fixalloc_area *newest;   // of all areas
 };
 
 // An allocator of objects of `size` bytes, which fit in a slab; it has no memory before the first is asked

@@ -118,6 +118,7 @@ static void clear_cache(struct mcache *cache) {
   }
   cache->owned_pages = 0;
   cache->spare_pages = 0;
+  span_keep_forget(&cache->keep);
 }
 
 static void child(void) {
@@ -132,6 +133,8 @@ static void child(void) {
     heap_walk_spans(adopt_span, &adoption);
   }
   scavenge_after_fork();
+  span_keep_recount();
+  (void)mheap_take_kept(SIZE_MAX, KEPT_ALL);
   heap_unlock_all();
   while (adoption.freed != NULL) {
     struct mspan *span = adoption.freed;

@@ -15,8 +15,9 @@ enum lock_rank {
   LOCK_RANK_FALLBACK = 2, // the mcache shared by threads whose own is gone (mcache.c)
   LOCK_RANK_CENTRAL = 3,  // one mcentral per span class; never two at once, except by fork, in index order
   LOCK_RANK_HEAP = 4,     // the page heap (mheap.c)
-  LOCK_RANK_PACKETS = 5,  // grey packets between mark workers (gc/marksweep_packets.c)
-  LOCK_RANK_SYS = 6,      // sys_mem's record of address-space states (debug builds)
+  LOCK_RANK_KEEP = 5,     // a thread's kept spans; never two at once (span_keep.c)
+  LOCK_RANK_PACKETS = 6,  // grey packets between mark workers (gc/marksweep_packets.c)
+  LOCK_RANK_SYS = 7,      // sys_mem's record of address-space states (debug builds)
 };
 
 struct gm_lock {

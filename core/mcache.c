@@ -8,8 +8,10 @@
 #include "core/mcache_thread.h"
 #include "core/mheap.h"
 #include "core/scavenge.h"
+#include "core/sys_mem.h"
 
 #include <errno.h>
+#include <string.h>
 
 struct mcache mcache_none GM_TABLE;
 
@@ -87,11 +89,14 @@ static void note_owned(struct mcache *cache, const struct mspan *span) {
     cache->trim_at = cache->owned_pages / 2;
 }
 
-// Back to the page heap; the span is on no list.
+// Kept, or back to the page heap; the span is empty, or hollow, and on no list.
 static void release(struct mcache *cache, struct mspan *span) {
   cache->owned_pages -= span->npages;
   cache->shrunk |= cache->owned_pages <= cache->most_pages / 2;
-  mheap_free_span(span);
+  if (!span->hollow && span_keep_put(&cache->keep, span))
+    scavenge_wake_for_kept();
+  else
+    mheap_free_span(span);
 }
 
 // A span with free objects that is on no list; its owner is the cache.
@@ -104,7 +109,9 @@ static struct mspan *next_span(struct mcache *cache, struct mcache_bin *bin, spa
   span = mcache_take_spare(cache, class);
   if (span != NULL)
     return span;
-  span = mcentral_take(class, cache);
+  span = span_keep_take(&cache->keep, class);
+  if (span == NULL)
+    span = mcentral_take(class, cache);
   if (span == NULL) {
     span = mheap_alloc_small(class);
     if (span != NULL)
@@ -217,9 +224,13 @@ void mcache_empty_stack(struct mcache *cache, span_class class) {
   struct cached_object *top = slot->top;
   if (slot->limit == base)
     return; // closed, and so empty
+  // A copy: when the objects go back, that may bring us here again, and the stack's memory may go too.
+  struct cached_object objects[MCACHE_STACK_ENTRIES];
+  size_t count = (size_t)(top - base);
+  memcpy(objects, base + 1, count * sizeof *objects);
   slot->top = base;
-  slot->limit = base; // before the objects go back, which may bring us here again
-  for (struct cached_object *object = base + 1; object <= top; object++) {
+  slot->limit = base;
+  for (const struct cached_object *object = objects; object < objects + count; object++) {
     struct mspan *span = heap_arena_span_of((uintptr_t)object->address);
     if (mspan_put_back(span, (uint64_t)(object->state - span->states)))
       mcache_span_changed(cache, span);
@@ -270,6 +281,17 @@ static void note_shrinks(struct mcache *cache) {
   cache->shrinks_seen = atomic_load_explicit(&scavenge_shrinks, memory_order_relaxed);
 }
 
+// A thread with so few pages left gives back the memory of its stacks too.
+enum { STACKS_FROM_PAGES = 16, KERNEL_PAGE = 4096 };
+
+// All stacks are empty.
+static void give_back_stacks(struct mcache *cache) {
+  uintptr_t start = gm_align_up((uintptr_t)cache->stacks, (size_t)KERNEL_PAGE);
+  uintptr_t end = gm_align_down((uintptr_t)(cache->stacks + SIZE_CLASS_COUNT), (size_t)KERNEL_PAGE);
+  sys_unused(start, end - start);
+  sys_used(start, end - start); // backed again when an object comes there
+}
+
 GM_NOINLINE void mcache_trim(struct mcache *cache) {
   note_shrinks(cache); // first: who releases spans below looks at it
   cache->trim_at = 0;
@@ -283,19 +305,30 @@ GM_NOINLINE void mcache_trim(struct mcache *cache) {
   }
   note_shrinks(cache); // these spans are no reason for another time
   cache->trim_at = cache->owned_pages / 2;
+  if (!cache->cycles && cache->owned_pages < STACKS_FROM_PAGES)
+    give_back_stacks(cache);
 }
 
-// Spare spans of a thread: an eighth of what it owns together, or so many pages. A program that freed everything, in
-// dozens of classes, else would keep a span of each.
+// Spare spans of a thread: an eighth of what it owns together, or so many pages, but less than the others. A program
+// that freed everything, in dozens of classes, else would keep a span of each.
 enum { SPARE_PAGES_MIN = 8 };
 
 // Nor is it worth a trim that a thread with less than twice so much gave half of it back.
-enum { TRIM_PAGES_MIN = 4 };
+enum { TRIM_PAGES_MIN = 2 };
 
 static bool may_keep_spare(const struct mcache *cache, const struct mspan *span) {
+  size_t spare = cache->spare_pages + span->npages;
   size_t limit = cache->owned_pages / 8;
   return cache->cycles ||
-         cache->spare_pages + span->npages <= (limit > SPARE_PAGES_MIN ? limit : SPARE_PAGES_MIN);
+         (spare <= (limit > SPARE_PAGES_MIN ? limit : SPARE_PAGES_MIN) && spare < cache->owned_pages - spare);
+}
+
+// Whether what the thread keeps is more than it needs now.
+static bool shrank(const struct mcache *cache) {
+  if (cache->cycles)
+    return false;
+  bool to_half = cache->owned_pages <= cache->trim_at && cache->trim_at >= TRIM_PAGES_MIN;
+  return to_half || (cache->spare_pages > 0 && cache->spare_pages >= cache->owned_pages / 2);
 }
 
 // The span is on the cache's partial list, or in its slot, and may have become empty.
@@ -313,8 +346,7 @@ static void keep_or_release(struct mcache *cache, struct mcache_bin *bin, struct
   release(cache, span);
   // The class shrinks: what its stack holds may be the last objects of many spans.
   mcache_empty_stack(cache, class);
-  bool to_half = !cache->cycles && cache->owned_pages <= cache->trim_at && cache->trim_at >= TRIM_PAGES_MIN;
-  if (to_half || cache->shrinks_seen != atomic_load_explicit(&scavenge_shrinks, memory_order_relaxed))
+  if (shrank(cache) || cache->shrinks_seen != atomic_load_explicit(&scavenge_shrinks, memory_order_relaxed))
     mcache_trim(cache);
 }
 

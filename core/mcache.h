@@ -13,6 +13,7 @@
 
 #include "core/lock.h"
 #include "core/mspan.h"
+#include "core/span_keep.h"
 
 // An object that its owner freed and keeps for the next malloc of the class.
 struct cached_object {
@@ -80,9 +81,10 @@ struct mcache {
   _Atomic uint32_t backlog; // spans pushed there since the owner last took them, roughly
   struct mcache_bin bins[SPAN_CLASS_COUNT] __attribute__((aligned(GM_CACHE_LINE)));
   struct mcache_large large;
+  struct span_keep keep;
   uint64_t passed_by;       // frees that found a full or closed stack, since the stacks were last judged
   uint64_t popped_before;   // objects that had come from all stacks then
-  size_t owned_pages;       // of all its spans but large ones
+  size_t owned_pages;       // of all its spans but large ones and those in `keep`
   size_t spare_pages;       // of these, in spare spans
   size_t trim_at;           // trimmed when it owns so few: half of what it had since the last time
   size_t most_pages;        // it ever owned since it last grew back

@@ -7,6 +7,7 @@
 #include "core/mcache_suspend.h"
 #include "core/mheap.h"
 #include "core/page_cache.h"
+#include "core/scavenge.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -68,6 +69,8 @@ static void hand_over_spans(struct mcache *cache) {
       mcentral_give(spare);
     give_list(&bin->partial);
     give_list(&bin->full);
+    for (struct mspan *kept; (kept = span_keep_take(&cache->keep, (span_class) class)) != NULL;)
+      mheap_free_span(kept);
   }
   cache->owned_pages = 0;
 }
@@ -90,6 +93,7 @@ static void on_thread_exit(void *value) {
   mcache_forget_handlers(); // one may have called pthread_exit
   mcache_thread_state = THREAD_ENDED;
   mcache_current = &mcache_none;
+  span_keep_use(NULL);
   hand_over_spans(cache);
   mcache_registry_lock();
   make_idle(cache);
@@ -105,6 +109,10 @@ static struct mcache *obtain(void) {
   } else {
     mheap_lock();
     cache = persistent_alloc(sizeof *cache, _Alignof(struct mcache));
+    if (cache != NULL)
+      span_keep_register(&cache->keep);
+    if (all_caches != NULL)
+      scavenge_note_threads();
     mheap_unlock();
     if (cache == NULL)
       return NULL;
@@ -146,6 +154,7 @@ struct mcache *mcache_attach(void) {
     mcache_thread_state = THREAD_ATTACHED;
     mcache_current = cache;
     page_cache_use_shard(cache->number);
+    span_keep_use(&cache->keep);
     // May allocate (keys above 31): the thread has its mcache by now. Without the destructor the mcache would
     // stay with the dead thread: its memory is not lost to frees, only to reuse.
     if (key)

@@ -108,16 +108,33 @@ static uintptr_t find_pages(size_t npages, size_t *scavenged) {
   return start;
 }
 
+// Free pages that are spared from the page allocator for a while, in the page cache and, beyond one thread's own, in
+// keeps: an eighth of the heap, or this.
+static const size_t spared_floor = ((size_t)4 << 20) >> GM_PAGE_SHIFT;
+
+static size_t spared_limit(void) {
+  size_t limit = gm_heap.in_use_pages / 8;
+  return limit > spared_floor ? limit : spared_floor;
+}
+
+// Threads give back about so many pages of kept spans at once: no malloc takes long.
+enum { TAKE_KEPT_PAGES = (4 << 20) >> GM_PAGE_SHIFT };
+
 static uintptr_t alloc_pages(size_t npages, size_t *scavenged) {
   uintptr_t start = find_pages(npages, scavenged);
-  // Pages that were used before come first: they are resident already. So the page cache's runs may join
-  // their neighbours before untouched pages are taken.
-  if (start != 0 && *scavenged == npages && page_cache_pages() >= 4 * npages &&
-      page_alloc_undo(start, npages)) {
-    page_cache_flush();
-    start = find_pages(npages, scavenged);
-  }
-  return start;
+  if (start != 0 && *scavenged < npages)
+    return start;
+  // Pages that were used before come first: they are resident already. So the thread gives back what it keeps, and the
+  // page cache's runs may join their neighbours, before untouched pages are taken.
+  enum span_keep_which which = start == 0 || span_keep_pages() > spared_limit() ? KEPT_ALL : KEPT_OWN;
+  size_t kept = which == KEPT_ALL ? span_keep_pages() : span_keep_own_pages();
+  size_t worth = start != 0 ? 4 * npages : 1;
+  if (page_cache_pages() + kept < worth || (start != 0 && !page_alloc_undo(start, npages)))
+    return start;
+  if (page_cache_pages() < worth)
+    (void)mheap_take_kept(start == 0 ? SIZE_MAX : worth > TAKE_KEPT_PAGES ? worth : TAKE_KEPT_PAGES, which);
+  page_cache_flush();
+  return find_pages(npages, scavenged);
 }
 
 // Pages that start at a multiple of align: takes more and gives both ends back.
@@ -232,13 +249,9 @@ bool mheap_resize_large(struct mspan *span, size_t npages) {
   return done;
 }
 
-// Pages in the page cache: an eighth of the heap, or this.
-static const size_t page_cache_floor = ((size_t)4 << 20) >> GM_PAGE_SHIFT;
-
 // The pages of a span that is gone: into the page cache, or to the page allocator together with all of it.
 static void free_pages(uintptr_t start, size_t npages) {
-  size_t limit = gm_heap.in_use_pages / 8;
-  limit = limit > page_cache_floor ? limit : page_cache_floor;
+  size_t limit = spared_limit();
   if (page_cache_pages() + npages <= limit && page_cache_put(start, npages))
     return;
   page_alloc_free(start, npages);
@@ -272,6 +285,19 @@ void mheap_free_span(struct mspan *span) {
   free_span_locked(span, span_class_size_class(span->class) == 0);
   mheap_unlock();
   scavenge_wake();
+}
+
+size_t mheap_take_kept(size_t most, enum span_keep_which which) {
+  size_t pages = 0;
+  struct mspan *span = span_keep_collect(most, which);
+  while (span != NULL) {
+    struct mspan *next = span->next;
+    span->next = NULL;
+    pages += span->npages;
+    free_span_locked(span, false);
+    span = next;
+  }
+  return pages;
 }
 
 static struct fixalloc *collected_span_alloc(size_t state_bytes) {
@@ -332,6 +358,7 @@ bool mheap_free_large(struct mspan *span, uintptr_t address) {
 
 size_t mheap_release_all(void) {
   mheap_lock();
+  (void)mheap_take_kept(SIZE_MAX, KEPT_ALL);
   page_cache_flush();
   size_t pages = page_alloc_scavenge(SIZE_MAX);
   huge_pages_note_release();

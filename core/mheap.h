@@ -9,6 +9,7 @@
 #include "core/lock.h"
 #include "core/mcentral.h"
 #include "core/mspan.h"
+#include "core/span_keep.h"
 
 // The mcentrals are a cache line each, so that threads on different classes do not disturb each other.
 // NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
@@ -57,6 +58,10 @@ void mheap_take_pages(struct mspan *span);
 
 // Takes the span back, of a hollow one only the struct; the caller holds no pointer to it afterwards.
 void mheap_free_span(struct mspan *span);
+
+// Takes spans that threads keep for their next mallocs (span_keep_collect). Returns how many pages they had. Heap lock
+// held.
+size_t mheap_take_kept(size_t most, enum span_keep_which which);
 
 // Returns every free page, and the structs of spans that are gone, to the system. Returns the pages' bytes.
 size_t mheap_release_all(void);

@@ -40,6 +40,7 @@ enum span_place {
   SPAN_PARTIAL,         // owner's list: has free objects
   SPAN_FULL,            // owner's list: has none
   SPAN_SPARE,           // owner keeps it although all objects are free
+  SPAN_KEPT,            // so, too, and the page heap may take it (span_keep.h)
   SPAN_CENTRAL_PARTIAL, // mcentral's list: has free objects
   SPAN_CENTRAL_FULL,    // mcentral's list: has none
   SPAN_LARGE,           // one object of whole pages

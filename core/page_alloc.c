@@ -26,8 +26,11 @@ struct region {
 
 static const unsigned level_offset[LEVELS] = {0, 0, 8, 8 + 64, 8 + 64 + 512};
 
-static page_summary root[ROOT_COUNT] GM_TABLE;
-static struct region *regions[ROOT_COUNT] GM_TABLE;
+// Side by side, so that a small heap has one page of memory for both.
+static struct {
+  page_summary sum;
+  struct region *region;
+} root[ROOT_COUNT] GM_TABLE;
 static size_t root_low = ROOT_COUNT; // root entries in use lie in [root_low, root_high)
 static size_t root_high;
 static uintptr_t search_address; // no page below it is free
@@ -42,10 +45,10 @@ static unsigned level_shift(unsigned level) {
 // The entry of `level` with this index (address >> level_shift(level)). Its region must exist.
 static page_summary *summary_at(unsigned level, size_t index) {
   if (level == 0)
-    return &root[index];
+    return &root[index].sum;
   unsigned bits = level * FANOUT_BITS;
   size_t within = index & (((size_t)1 << bits) - 1);
-  return &regions[index >> bits]->sums[level_offset[level] + within];
+  return &root[index >> bits].region->sums[level_offset[level] + within];
 }
 
 static struct page_chunk *chunk_of(uintptr_t address) {
@@ -100,9 +103,9 @@ bool page_alloc_cover(uintptr_t start, size_t npages) {
   uintptr_t end = start + (npages << GM_PAGE_SHIFT);
   GM_ASSERT(((start | end) & (CHUNK_SIZE - 1)) == 0 && npages > 0);
   for (size_t i = start >> ROOT_SHIFT; i <= (end - 1) >> ROOT_SHIFT; i++) {
-    if (regions[i] == NULL) {
-      regions[i] = sys_alloc(gm_align_up(sizeof(struct region), GM_PAGE_SIZE));
-      if (regions[i] == NULL)
+    if (root[i].region == NULL) {
+      root[i].region = sys_alloc(gm_align_up(sizeof(struct region), GM_PAGE_SIZE));
+      if (root[i].region == NULL)
         return false;
     }
     root_low = i < root_low ? i : root_low;
@@ -447,7 +450,7 @@ static int check_arena(const struct heap_arena *arena, struct page_alloc_counts 
       counts->scavenged += (size_t)__builtin_popcountll(chunk->scavenged[w]);
       retained += (size_t)__builtin_popcountll(is_free & ~chunk->scavenged[w]);
     }
-    if (regions[base >> ROOT_SHIFT] != NULL &&
+    if (root[base >> ROOT_SHIFT].region != NULL &&
         *summary_at(LEVELS - 1, base >> CHUNK_SHIFT) != page_bits_summarize(chunk->allocated))
       faults += fault("chunk summary differs from its bitmap", base);
   }
@@ -466,7 +469,7 @@ int page_alloc_check(void) {
   for (unsigned level = LEVELS - 1; level-- > 0;) {
     unsigned shift = level_shift(level);
     for (size_t i = root_low << (level * FANOUT_BITS); i < root_high << (level * FANOUT_BITS); i++)
-      if (regions[i >> (level * FANOUT_BITS)] != NULL &&
+      if (root[i >> (level * FANOUT_BITS)].region != NULL &&
           *summary_at(level, i) !=
               merge(summary_at(level + 1, i << FANOUT_BITS), shift - FANOUT_BITS - GM_PAGE_SHIFT))
         faults += fault("summary differs from those below it", (uintptr_t)i << shift);

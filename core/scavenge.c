@@ -6,6 +6,7 @@
 #include "core/options.h"
 #include "core/page_alloc.h"
 #include "core/page_cache.h"
+#include "core/span_keep.h"
 #include "core/sys_mem.h"
 #include "core/sys_state.h"
 
@@ -19,11 +20,13 @@
 #include <unistd.h>
 
 enum {
-  TICKS = 4,                                   // per decay time
-  THREAD_HEAP = (8 << 20) >> GM_PAGE_SHIFT,    // the thread starts when so much is in spans
-  WORTH_WAKING = (256 << 10) >> GM_PAGE_SHIFT, // less than this is not worth a wake-up
-  STEP = (1 << 20) >> GM_PAGE_SHIFT,           // given back with one system call at most
-  SHRINK_STEP = (256 << 10) >> GM_PAGE_SHIFT,  // in a small heap an eighth is not worth a trim
+  TICKS = 4,                                     // per decay time
+  THREAD_HEAP = (8 << 20) >> GM_PAGE_SHIFT,      // the thread starts when so much is in spans,
+  THREADS_HEAP = (1 << 20) >> GM_PAGE_SHIFT,     // or so much in a program that has threads anyway
+  WORTH_WAKING = (256 << 10) >> GM_PAGE_SHIFT,   // less than this is not worth a wake-up
+  WORTH_RELEASING = (64 << 10) >> GM_PAGE_SHIFT, // without the thread; less is not worth a system call
+  STEP = (1 << 20) >> GM_PAGE_SHIFT,             // given back with one system call at most
+  SHRINK_STEP = (256 << 10) >> GM_PAGE_SHIFT,    // in a small heap an eighth is not worth a trim
   THREAD_STACK = 64 << 10,
 };
 
@@ -88,7 +91,7 @@ uint64_t scavenge_clock_ms(void) {
 // program that frees everything, each time that the rest has shrunk to less than a quarter.
 static void release_without_thread(size_t retained) {
   size_t in_use = gm_heap.in_use_pages;
-  if (retained < WORTH_WAKING || retained < 4 * in_use)
+  if (retained < WORTH_RELEASING || retained < 4 * in_use)
     return;
   uint64_t now = scavenge_clock_ms();
   if (in_use >= state.released_in_use / 4 && state.released_ms != 0 &&
@@ -108,6 +111,11 @@ void scavenge_note_alloc(void) {
   if (GM_UNLIKELY(!state.has_thread && gm_heap.in_use_pages >= state.thread_from &&
                   gm_option_get(&gm_options.decay_ms) != GM_NO_DECAY))
     atomic_store_explicit(&scavenge_thread_wanted, true, memory_order_relaxed);
+}
+
+void scavenge_note_threads(void) {
+  if (state.thread_from == THREAD_HEAP)
+    state.thread_from = THREADS_HEAP;
 }
 
 static void note_shrinking(void) {
@@ -136,17 +144,27 @@ size_t scavenge_in_transit(void) {
   return state.transit_pages;
 }
 
+static void wake(void) {
+  if (atomic_exchange_explicit(&asleep, 0, memory_order_relaxed) == 0)
+    return;
+  int saved_errno = errno;
+  syscall(SYS_futex, &asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+  errno = saved_errno;
+}
+
 void scavenge_wake(void) {
   if (atomic_load_explicit(&asleep, memory_order_relaxed) == 0)
     return;
   mheap_lock();
   bool worth = retained_pages() >= WORTH_WAKING;
   mheap_unlock();
-  if (!worth || atomic_exchange_explicit(&asleep, 0, memory_order_relaxed) == 0)
-    return;
-  int saved_errno = errno;
-  syscall(SYS_futex, &asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-  errno = saved_errno;
+  if (worth)
+    wake();
+}
+
+void scavenge_wake_for_kept(void) {
+  if (atomic_load_explicit(&asleep, memory_order_relaxed) != 0 && span_keep_pages() >= WORTH_WAKING)
+    wake();
 }
 
 // How many pages nobody took: over the goal since the last tick, and, where pages decay, all told in one decay time.
@@ -193,6 +211,18 @@ static void release_in_steps(size_t npages) {
   }
 }
 
+// What no thread needed during the last tick goes to the page heap; the time that it was kept counts as time in which
+// nobody took those pages. Heap lock held.
+static void take_cold(void) {
+  size_t pages = 0;
+  for (size_t some; (some = mheap_take_kept(STEP, KEPT_COLD)) > 0; pages += some) {
+    mheap_unlock(); // a step with each hold of the lock
+    mheap_lock();
+  }
+  span_keep_begin_tick();
+  state.lowest += pages;
+}
+
 static void sleep_one_tick(void) {
   uint64_t decay = gm_option_get(&gm_options.decay_ms);
   uint64_t ms = decay == GM_NO_DECAY ? 1000 : decay / TICKS + 1;
@@ -205,9 +235,11 @@ static void *scavenger(void *unused) {
   for (;;) {
     sleep_one_tick();
     mheap_lock();
+    take_cold();
     release_in_steps(surplus());
     // Under the lock: who frees pages after this look finds the thread asleep, and wakes it.
-    atomic_store_explicit(&asleep, retained_pages() < WORTH_WAKING, memory_order_relaxed);
+    bool idle = retained_pages() < WORTH_WAKING && span_keep_count_pages() < WORTH_WAKING;
+    atomic_store_explicit(&asleep, idle, memory_order_relaxed);
     mheap_unlock();
     while (atomic_load_explicit(&asleep, memory_order_relaxed) == 1)
       syscall(SYS_futex, &asleep, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
@@ -242,6 +274,7 @@ void scavenge_start_thread(void) {
     (void)pthread_attr_destroy(&attributes);
   }
   (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+  span_keep_open(started);
   if (!started) {
     mheap_lock();
     state.has_thread = false;
@@ -253,6 +286,7 @@ void scavenge_start_thread(void) {
 
 void scavenge_after_fork(void) {
   state.has_thread = false;
+  span_keep_open(false);
   state.thread_from = gm_heap.in_use_pages + THREAD_HEAP; // most children run another program soon
   state.released_ms = 0;
   atomic_store_explicit(&asleep, 0, memory_order_relaxed);

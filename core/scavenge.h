@@ -6,8 +6,8 @@
 // quarter of GOMALLOC_DECAY), then the rest (after all of it). A background thread does this, with the heap's
 // lock released while the system works.
 //
-// The thread starts in the malloc that finds 8 MiB in spans (never in a free, which libc may call with its own
-// locks held). When it has nothing to do it sleeps until a free wakes it. A smaller program has no thread;
+// The thread starts in the malloc that finds 8 MiB in spans, or 1 MiB in a program with threads (never in a free, which
+// libc may call with its own locks held). When it has nothing to do it sleeps until a free wakes it. A smaller program has no thread;
 // when it frees nearly everything it releases by itself, in a few large steps.
 //
 // Units: pages of GM_PAGE_SIZE. Threads: the caller holds the heap lock unless said otherwise. Errors: none;
@@ -21,6 +21,9 @@
 
 // Called after pages were taken from the page cache or the page allocator.
 void scavenge_note_alloc(void);
+
+// Called when a second thread allocates: in such a program one more costs little, and lets all keep empty spans.
+void scavenge_note_threads(void);
 
 // Called after pages were freed.
 void scavenge_note_free(void);
@@ -40,6 +43,9 @@ extern _Atomic uint32_t scavenge_shrinks;
 
 // Without the heap lock, after scavenge_note_free: wakes the background thread if it is needed.
 void scavenge_wake(void);
+
+// Without any lock, after a thread kept a span: wakes the background thread if threads keep much by now.
+void scavenge_wake_for_kept(void);
 
 extern _Atomic bool scavenge_thread_wanted;
 
