@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define MOST_RECORDS 64u // of a program that is kept: what takes longer is libFuzzer's
-#define CANDIDATES   16u // of which the rarest is taken
+#define CANDIDATES   48u // of which the rarest is taken
 #define DRIFT        8u // one in so many programs takes the place of a shorter one: what was an accident goes
 
 typedef struct entry {
@@ -54,22 +54,39 @@ void fuzz_archive_add(fuzz_program program) {
   }
 }
 
+// How often the feature was lit. Where several counters answer one question, their share counts: that a call of a small
+// size asks the system for memory is remarkable if others of its class do not, and rare or not is no matter then.
+static uint64_t how_often(unsigned counter) {
+  unsigned first, peers = fuzz_feedback_peers(counter, &first);
+  if (peers == 1)
+    return entries[counter].spent;
+  uint64_t all = 1;
+  for (unsigned i = first; i < first + peers; i++)
+    all += entries[i].spent;
+  return ((uint64_t)entries[counter].spent << 32) / all;
+}
+
 size_t fuzz_archive_pick(fuzz_op *ops, size_t capacity, uint64_t *chance) {
-  static const uint8_t shares[] = {FUZZ_FAMILY_MAPPED, FUZZ_FAMILY_MAPPED, FUZZ_FAMILY_MAPPED,
-                                   FUZZ_FAMILY_COUNT,  FUZZ_FAMILY_COUNT,  FUZZ_FAMILY_COUNT,
-                                   FUZZ_FAMILY_REUSE,  FUZZ_FAMILY_REUSE,  FUZZ_FAMILY_PAIR,
-                                   FUZZ_FAMILY_TRIPLE, FUZZ_FAMILY_TRIPLE, FUZZ_FAMILY_CALLS};
+  static const uint8_t shares[] = {
+      FUZZ_FAMILY_MAPPED, FUZZ_FAMILY_MAPPED, FUZZ_FAMILY_MAPPED, FUZZ_FAMILY_COUNT, FUZZ_FAMILY_COUNT,
+      FUZZ_FAMILY_COUNT,  FUZZ_FAMILY_COUNT,  FUZZ_FAMILY_REUSE,  FUZZ_FAMILY_REUSE, FUZZ_FAMILY_PAIR,
+      FUZZ_FAMILY_TRIPLE, FUZZ_FAMILY_TRIPLE, FUZZ_FAMILY_CALLS};
   unsigned family = shares[fuzz_chance(chance, sizeof shares)];
   if (families[family].count == 0)
     return 0;
-  entry *chosen = NULL;
+  unsigned picked = 0;
+  uint64_t least = UINT64_MAX;
   for (unsigned i = 0; i < CANDIDATES; i++) {
-    entry *candidate = &entries[families[family].lit[fuzz_chance(chance, families[family].count)]];
-    if (chosen == NULL || candidate->spent < chosen->spent)
-      chosen = candidate;
+    unsigned candidate = families[family].lit[fuzz_chance(chance, families[family].count)];
+    uint64_t often = how_often(candidate);
+    if (often < least) {
+      least = often;
+      picked = candidate;
+    }
   }
+  entry *chosen = &entries[picked];
   chosen->spent++;
   size_t count = chosen->count < capacity ? chosen->count : capacity;
-  memcpy(ops, programs[chosen - entries], count * sizeof *ops);
+  memcpy(ops, programs[picked], count * sizeof *ops);
   return count;
 }

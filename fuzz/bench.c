@@ -1,6 +1,8 @@
 // bench.c: see bench.h.
 #include "fuzz/bench.h"
 
+#include "fuzz/feedback.h"
+
 #include <stdlib.h>
 #include <time.h>
 
@@ -28,7 +30,9 @@ static int by_value(const void *a, const void *b) {
 
 static bool run_one(const fuzz_campaign *campaign, fuzz_program program, fuzz_state *state,
                     fuzz_bench_program *seen, double *seconds) {
+  static const uint8_t none[FUZZ_FEEDBACK_BYTES];
   unsigned before = calls_of(state);
+  fuzz_feedback_load(none); // as libFuzzer does before each input
   double start = now(CLOCK_MONOTONIC);
   if (!fuzz_campaign_run(campaign, program, state))
     return false;

@@ -12,7 +12,7 @@
 #include <string.h>
 
 // The figures of scavenge.h and scavenge.c, in pages.
-enum { THREAD_HEAP = 1024, WORTH_WAKING = 32, SHRINK_STEP = 32, TICKS = 4 };
+enum { THREAD_HEAP = 1024, WORTH_WAKING = 32, WORTH_RELEASING = 8, SHRINK_STEP = 32, TICKS = 4 };
 
 static struct {
   uint64_t now_ms;
@@ -93,7 +93,7 @@ bool core_scavenge_is_quiet(void) {
 // A program without the thread: four fifths of its memory are free, and that is so for the first time, again after
 // the decay time, or after the rest shrank to less than a quarter.
 static bool releases_by_itself(size_t retained, size_t in_use) {
-  if (model.has_thread || !decays() || retained < WORTH_WAKING || retained < 4 * in_use)
+  if (model.has_thread || !decays() || retained < WORTH_RELEASING || retained < 4 * in_use)
     return false;
   return model.released_ms == 0 || in_use < model.released_in_use / 4 ||
          model.now_ms - model.released_ms >= gm_option_get(&gm_options.decay_ms);

@@ -257,6 +257,8 @@ static bool run_on_thread(executor *x, uint32_t index) {
   fuzz_op_kind kind = fuzz_op_get_kind(op);
   unsigned thread = x->options->threads ? fuzz_op_thread(op) : 0;
   x->thread = thread;
+  if (thread == 0 && kind != FUZZ_OP_THREAD_EXIT && kind != FUZZ_OP_THREAD_START)
+    return run_record(x, index);
   if (kind == FUZZ_OP_THREAD_EXIT) {
     if (thread == 0 || !fuzz_threads_running(thread) || x->subject->abilities & FUZZ_FORGETS_THREADS)
       return nothing_to_do(x, kind);

@@ -31,8 +31,21 @@ static void limit_address_space(rlim_t soft) {
   }
 }
 
+// The subject's errno on this thread, asked for once.
+static int *errno_location(const executor *x) {
+  static __thread struct {
+    int *(*location_of)(void);
+    int *location;
+  } asked;
+  if (asked.location_of != x->subject->errno_location) {
+    asked.location_of = x->subject->errno_location;
+    asked.location = asked.location_of();
+  }
+  return asked.location;
+}
+
 static void enter(executor *x) {
-  int *location = x->subject->errno_location();
+  int *location = errno_location(x);
   x->failures = fuzz_os.failures;
   if (x->limited)
     limit_address_space(4096);
@@ -43,7 +56,7 @@ static void enter(executor *x) {
 
 // Returns errno as the call left it.
 static int leave(executor *x) {
-  int error = *x->subject->errno_location();
+  int error = *errno_location(x);
   x->state->phase = FUZZ_PHASE_TOUCH;
   fuzz_os_inside = false;
   if (x->limited)
@@ -94,7 +107,7 @@ size_t fuzz_call_size(const executor *x, fuzz_op_kind kind, const fuzz_op *op, u
     most >>= 8;
   if (x->shadow.live_usable > MOST_LIVE)
     most = 4096;
-  return size > most ? size % most : size;
+  return size > most ? size & (most - 1) : size; // all limits are powers of two
 }
 
 // ---- What a failed call owes ----
@@ -344,8 +357,6 @@ bool fuzz_call_free(executor *x, fuzz_op_kind kind, uint32_t slot, const fuzz_op
   // What aligned_alloc gave, with its alignment too.
   if (kind == FUZZ_OP_FREE_ALIGNED_SIZED && (alloc->free_aligned_sized == NULL || !block.aligned))
     kind = FUZZ_OP_FREE;
-  if (x->options->feedback)
-    fuzz_feedback_freed((unsigned)kind, block.address, block.usable);
   (void)record(x, kind, &request, 1);
   x->freed = block.address;
   enter(x);
@@ -355,7 +366,10 @@ bool fuzz_call_free(executor *x, fuzz_op_kind kind, uint32_t slot, const fuzz_op
     alloc->free_aligned_sized((void *)block.address, block.alignment, block.requested);
   else
     alloc->free((void *)block.address);
-  return check_errno_kept(x, leave(x), kind, slot);
+  int error = leave(x);
+  if (x->options->feedback)
+    fuzz_feedback_freed((unsigned)kind, block.address, block.usable);
+  return check_errno_kept(x, error, kind, slot);
 }
 
 // ---- Misuse ----
@@ -441,6 +455,8 @@ static void purge(executor *x) {
   enter(x);
   (void)x->subject->alloc.purge();
   leave(x);
+  if (x->options->feedback)
+    fuzz_feedback_other();
   size_t after = campaign ? resident_pages() : 0;
   x->quiet = before > after ? (unsigned)((before - after) / PURGED_PAGES) : 0;
 }

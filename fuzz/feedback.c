@@ -13,8 +13,9 @@
 #define OCTAVES 16u  // four classes each
 #define RECENT  512u // addresses whose last free is remembered
 
-#define DELAYS 12u // calls between a block's end and its return, by powers of two
-#define PLACES 8u  // where a block lies, seen from the one before
+#define DELAYS  12u // calls between a block's end and its return, by powers of two
+#define CHANGES 4u  // of what is mapped, by one call
+#define PLACES  8u  // where a block lies, seen from the one before
 
 // What a call is to the features: calls of one group do the same to a heap.
 enum { MALLOC, CALLOC, REALLOC, ALIGNED, FREE, GROUPS };
@@ -34,9 +35,9 @@ static union {
     uint8_t failed[GROUPS][CLASSES];
     uint8_t crosses[CLASSES]; // a page
     uint8_t places[OCTAVES][PLACES];
-    uint8_t mapped[2][CLASSES][4]; // allocation or free; asked the system for memory (1), gave some back (2)
-    uint8_t calls[2][CLASSES];     // allocations, frees: how many
-    uint8_t peak[CLASSES];         // most blocks live at once
+    uint8_t mapped[2][CLASSES][CHANGES];  // allocation or free; asked for memory (1), gave some back (2)
+    uint8_t calls[2][CLASSES];            // allocations, frees: how many
+    uint8_t peak[CLASSES];                // most blocks live at once
     uint8_t reuse[OCTAVES][2][DELAYS];    // of a block that free, or realloc, had left
     uint8_t two[CLASSES][GROUPS][GROUPS]; // calls of a class one after another
     uint8_t three[OCTAVES][GROUPS][GROUPS][GROUPS];
@@ -91,6 +92,8 @@ static unsigned recent_index(uintptr_t address) {
 
 // Whether the call asked the system for memory (1) or gave some back (2).
 static unsigned mapping_change(void) {
+  if (fuzz_os.maps + fuzz_os.unmaps == seen.maps + seen.unmaps)
+    return 0;
   unsigned change = (fuzz_os.maps != seen.maps ? 1u : 0u) | (fuzz_os.unmaps != seen.unmaps ? 2u : 0u);
   seen.maps = fuzz_os.maps;
   seen.unmaps = fuzz_os.unmaps;
@@ -117,11 +120,13 @@ static void light(uint8_t *counter) {
   seen.record_of[index] = (uint16_t)*seen.record;
 }
 
+// The counter becomes `value` if that is more, up to the most that it holds.
 static void raise_to(uint8_t *counter, unsigned value) {
-  light(counter);
-  if (*counter >= value || *counter == UINT8_MAX)
+  if (value > UINT8_MAX || *counter >= value)
     return;
-  *counter = (uint8_t)(value < UINT8_MAX ? value : UINT8_MAX);
+  if (*counter == 0)
+    light(counter);
+  *counter = (uint8_t)value;
   seen.record_of[counter - lit.bytes] = (uint16_t)*seen.record;
 }
 
@@ -193,6 +198,10 @@ void fuzz_feedback_freed(unsigned kind, uintptr_t address, size_t usable) {
   follow(group, class);
 }
 
+void fuzz_feedback_other(void) {
+  (void)mapping_change();
+}
+
 bool fuzz_feedback_feature(unsigned number, fuzz_feature *feature) {
   if (number >= seen.touched_count)
     return false;
@@ -204,6 +213,13 @@ bool fuzz_feedback_feature(unsigned number, fuzz_feature *feature) {
                             .family = (uint8_t)family,
                             .value = lit.bytes[counter]};
   return true;
+}
+
+unsigned fuzz_feedback_peers(unsigned counter, unsigned *first) {
+  unsigned begin = offsetof(typeof(lit.of), mapped), end = ends[FUZZ_FAMILY_MAPPED];
+  bool mapped = counter >= begin && counter < end;
+  *first = mapped ? counter - (counter - begin) % CHANGES : counter;
+  return mapped ? CHANGES : 1;
 }
 
 void fuzz_feedback_enable(bool on) {

@@ -21,8 +21,10 @@
 void fuzz_feedback_begin(const volatile uint32_t *record);
 // An allocation (or realloc) of this kind returned `address` (0: failed) with so many usable bytes.
 void fuzz_feedback_allocated(unsigned kind, uintptr_t address, size_t requested, size_t usable);
-// A block is about to be freed.
+// A block was freed, or (kind: realloc) is about to be given to realloc.
 void fuzz_feedback_freed(unsigned kind, uintptr_t address, size_t usable);
+// A call of another kind was made: what it asked of the system is not the next call's.
+void fuzz_feedback_other(void);
 // Switches the counters off (the blind control of the experiment in README.md).
 void fuzz_feedback_enable(bool on);
 
@@ -44,6 +46,9 @@ typedef struct fuzz_feature {
 
 // The number-th feature that the last program lit in this process; false when there are no more.
 bool fuzz_feedback_feature(unsigned number, fuzz_feature *feature);
+
+// The counters that answer the same question as this one, of which a call lights one: *first, and how many.
+unsigned fuzz_feedback_peers(unsigned counter, unsigned *first);
 
 // Takes the counters over from a process that ran the input: one saves them into shared memory, the other loads
 // them.

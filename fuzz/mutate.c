@@ -134,6 +134,20 @@ static void set_edge(fuzz_op *op, uint64_t *chance) {
   fuzz_op_set_size(op, delta < 0 && (size_t)-delta > edge ? edge : edge + (size_t)delta);
 }
 
+// A size inside a class, each class as likely as any other: what depends on a class is found without knowing its edges.
+static void set_inside(fuzz_op *op, uint64_t *chance) {
+  size_t from, to;
+  if (known.edge_count > 1) {
+    size_t class = fuzz_chance(chance, known.edge_count);
+    from = class == 0 ? 0 : known.edges[class - 1];
+    to = known.edges[class];
+  } else {
+    to = (size_t)16 << fuzz_chance(chance, 13);
+    from = to / 2;
+  }
+  fuzz_op_set_size(op, from + 1 + fuzz_chance(chance, to - from));
+}
+
 static void set_size(fuzz_op *op, uint64_t *chance) {
   uint64_t bits = next_random(chance);
   op->low = (uint8_t)bits;
@@ -206,6 +220,29 @@ typedef struct draft {
   uint64_t chance;
 } draft;
 
+static bool needs_block(fuzz_op_kind kind) {
+  return kind == FUZZ_OP_FREE || kind == FUZZ_OP_REALLOC || kind == FUZZ_OP_REALLOCARRAY ||
+         kind == FUZZ_OP_FREE_SIZED || kind == FUZZ_OP_FREE_ALIGNED_SIZED || kind == FUZZ_OP_USABLE;
+}
+
+// What needs a block and was given a slot by chance, most often one without a block, goes to one of a record before.
+static void aim(draft *d, fuzz_op *op) {
+  if (!needs_block(fuzz_op_get_kind(op)) || fuzz_chance(&d->chance, 4) == 0)
+    return;
+  const fuzz_op *other = &d->ops[fuzz_chance(&d->chance, d->count)];
+  if (fuzz_op_allocates(fuzz_op_get_kind(other)))
+    op->slot = other->slot;
+}
+
+// A record for a program that is there already.
+static fuzz_op new_op(draft *d, unsigned slots) {
+  fuzz_op op = random_op(&d->chance, slots);
+  if (fuzz_op_uses_size(fuzz_op_get_kind(&op)) && fuzz_chance(&d->chance, 2) == 0)
+    set_inside(&op, &d->chance);
+  aim(d, &op);
+  return op;
+}
+
 // Room for *count records somewhere; a full program loses what stood there. *count may become less.
 static fuzz_op *make_room(draft *d, size_t *count) {
   *count = *count < d->most ? *count : d->most;
@@ -223,7 +260,7 @@ static void insert(draft *d) {
   size_t added = 1 + (fuzz_chance(&d->chance, 4) == 0 ? fuzz_chance(&d->chance, 8) : 0);
   fuzz_op *at = make_room(d, &added);
   for (size_t i = 0; i < added; i++)
-    at[i] = random_op(&d->chance, 32);
+    at[i] = new_op(d, 32);
 }
 
 static void drop(draft *d) {
@@ -258,7 +295,7 @@ static void swap(draft *d) {
 }
 
 static void replace(draft *d) {
-  d->ops[fuzz_chance(&d->chance, d->count)] = random_op(&d->chance, 32);
+  d->ops[fuzz_chance(&d->chance, d->count)] = new_op(d, 32);
 }
 
 // Another record's slot: most often one that is in use there.
@@ -337,6 +374,23 @@ static void change_byte(draft *d) {
   *op = fuzz_op_normal(*op);
 }
 
+// Calls of one size on a few slots, each kind of call as likely as any other: every order of a few of them comes about,
+// where calls as frequent as programs make them would seldom be another thing than malloc and free.
+static void burst(draft *d, size_t end, const fuzz_op *model) {
+  static const uint8_t kinds[] = {FUZZ_OP_MALLOC, FUZZ_OP_CALLOC, FUZZ_OP_REALLOC, FUZZ_OP_ALIGNED_ALLOC,
+                                  FUZZ_OP_FREE};
+  uint8_t first = model->slot;
+  size_t slots = 2 + fuzz_chance(&d->chance, 3);
+  for (; d->count < end; d->count++) {
+    fuzz_op op = random_op(&d->chance, 32);
+    uint8_t kind = kinds[fuzz_chance(&d->chance, sizeof kinds)];
+    op.kind = known.kinds & 1u << kind ? kind : FUZZ_OP_MALLOC;
+    op.slot = (uint8_t)(first + fuzz_chance(&d->chance, slots));
+    give_size(&op, model);
+    d->ops[d->count] = fuzz_op_normal(op);
+  }
+}
+
 // New records behind what is there. Half the time all are of one size: that of a record before, or a new one.
 static void extend(draft *d) {
   size_t most = d->most < d->count + EXTENSION ? d->most : d->count + EXTENSION;
@@ -348,10 +402,14 @@ static void extend(draft *d) {
   // What is there led to something new with its last record: that one's size is as likely as all others' together.
   bool last = fuzz_chance(&d->chance, 2) == 0;
   fuzz_op model = d->ops[last ? d->count - 1 : fuzz_chance(&d->chance, d->count)];
-  if (!fuzz_op_uses_size(fuzz_op_get_kind(&model)))
-    set_size(&model, &d->chance);
+  if (!fuzz_op_uses_size(fuzz_op_get_kind(&model)) || fuzz_chance(&d->chance, 4) == 0)
+    set_inside(&model, &d->chance);
+  if (focused && fuzz_chance(&d->chance, 3) == 0) {
+    burst(d, end, &model);
+    return;
+  }
   for (; d->count < end; d->count++) {
-    fuzz_op op = random_op(&d->chance, slots);
+    fuzz_op op = new_op(d, slots);
     if (focused && fuzz_op_uses_size(fuzz_op_get_kind(&op)))
       give_size(&op, &model);
     d->ops[d->count] = op;

@@ -6,7 +6,8 @@
 //
 // Insert, delete and swap records; a stretch once more, on other slots too; retarget a slot to one that is in use;
 // another call of the same size; one size for many records; a size at the edge of a size class (learnt from the
-// subject) or of a page; another law; a stretch for another thread; and single bytes, so that nothing is out of reach.
+// subject) or of a page, or anywhere inside a class; another law; calls of every kind, as likely as one another, of one
+// size on a few slots; a stretch for another thread; and single bytes, so that nothing is out of reach.
 // Programs stay whole records, normalised, so that equal programs are equal inputs.
 #ifndef HEAPARENA_FUZZ_MUTATE_H
 #define HEAPARENA_FUZZ_MUTATE_H

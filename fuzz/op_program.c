@@ -43,15 +43,6 @@ fuzz_program fuzz_program_decode(const uint8_t *data, size_t size) {
   return (fuzz_program){.ops = (const fuzz_op *)data, .count = size / FUZZ_RECORD_BYTES};
 }
 
-bool fuzz_op_allocates(fuzz_op_kind kind) {
-  return kind == FUZZ_OP_MALLOC || kind == FUZZ_OP_CALLOC || kind == FUZZ_OP_REALLOC ||
-         kind == FUZZ_OP_REALLOCARRAY || kind == FUZZ_OP_ALIGNED_ALLOC || kind == FUZZ_OP_POSIX_MEMALIGN;
-}
-
-bool fuzz_op_uses_size(fuzz_op_kind kind) {
-  return fuzz_op_allocates(kind) || kind == FUZZ_OP_FILL_RUN || kind == FUZZ_OP_PAIRS;
-}
-
 // Requests that no system can meet: above the address space, at the ends of the types, near multiples of 2^50.
 static size_t huge_size(const fuzz_op *op, unsigned extra) {
   size_t small = op->low | (size_t)(op->high & 63) << 8; // up to 2^14

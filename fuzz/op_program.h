@@ -89,7 +89,7 @@ fuzz_program fuzz_program_decode(const uint8_t *data, size_t size);
 
 // Every byte is a kind and every byte a thread: no program is invalid.
 static inline fuzz_op_kind fuzz_op_get_kind(const fuzz_op *op) {
-  return (fuzz_op_kind)(op->kind % FUZZ_OP_KINDS);
+  return (fuzz_op_kind)(op->kind < FUZZ_OP_KINDS ? op->kind : op->kind % FUZZ_OP_KINDS);
 }
 static inline unsigned fuzz_op_thread(const fuzz_op *op) {
   return op->thread % FUZZ_THREADS;
@@ -120,8 +120,15 @@ static inline fuzz_misuse fuzz_op_misuse(const fuzz_op *op) {
 
 // Name of a kind as printed and parsed: "posix_memalign".
 const char *fuzz_op_name(fuzz_op_kind kind);
-bool fuzz_op_allocates(fuzz_op_kind kind);
-bool fuzz_op_uses_size(fuzz_op_kind kind);
+static inline bool fuzz_op_allocates(fuzz_op_kind kind) {
+  const unsigned allocating = 1u << FUZZ_OP_MALLOC | 1u << FUZZ_OP_CALLOC | 1u << FUZZ_OP_REALLOC |
+                              1u << FUZZ_OP_REALLOCARRAY | 1u << FUZZ_OP_ALIGNED_ALLOC |
+                              1u << FUZZ_OP_POSIX_MEMALIGN;
+  return allocating >> kind & 1;
+}
+static inline bool fuzz_op_uses_size(fuzz_op_kind kind) {
+  return fuzz_op_allocates(kind) || kind == FUZZ_OP_FILL_RUN || kind == FUZZ_OP_PAIRS;
+}
 
 // Folds kind and thread into their ranges and clears the bytes that the kind does not use: two programs that
 // do the same get the same bytes. Returns the record.

@@ -6,6 +6,7 @@
 // A period, and what blocks that begin in it, or at its end, see of the next one.
 uint8_t fuzz_pattern_table[FUZZ_PATTERN_FIRST + FUZZ_PATTERN_PERIOD + FUZZ_PATTERN_MOST];
 uint16_t fuzz_pattern_start[FUZZ_PATTERN_SEEDS];
+const uint8_t fuzz_zeros[FUZZ_ZEROS];
 
 void fuzz_pattern_prepare(void) {
   static bool made;

@@ -72,6 +72,25 @@ static void test_zeros(void **context) {
     assert_int_equal(fuzz_zero_check(block, at + 1, sizeof block), sizeof block);
     block[at] = 0;
   }
+  static uint8_t large[3 * FUZZ_ZEROS];
+  for (size_t at = 1; at < sizeof large; at += 509) {
+    large[at] = 128;
+    assert_int_equal(fuzz_zero_check(large, 1, sizeof large), at);
+    large[at] = 0;
+  }
+  assert_int_equal(fuzz_zero_check(large, 1, sizeof large), sizeof large);
+}
+
+static void test_a_difference_at_any_byte_is_gathered(void **context) {
+  (void)context;
+  uint8_t a[FUZZ_PATTERN_SAME + 1], b[FUZZ_PATTERN_SAME + 1];
+  fill(a, sizeof a, 3);
+  memcpy(b, a, sizeof b);
+  for (size_t at = 0; at < sizeof a; at++) {
+    b[at] ^= 32;
+    assert_true((fuzz_pattern_differs(a, b) != 0) == (at < FUZZ_PATTERN_SAME));
+    b[at] ^= 32;
+  }
 }
 
 int main(void) {
@@ -81,6 +100,7 @@ int main(void) {
       cmocka_unit_test(test_no_place_passes_for_another),
       cmocka_unit_test(test_the_pattern_goes_on_behind_its_period),
       cmocka_unit_test(test_zeros),
+      cmocka_unit_test(test_a_difference_at_any_byte_is_gathered),
   };
   return cmocka_run_group_tests(tests, prepare, NULL);
 }

@@ -27,8 +27,8 @@ typedef struct fuzz_planting {
 // Makes executions on the subject, in children, until an oracle of `oracles` speaks.
 fuzz_kill fuzz_planted_run(const fuzz_planting *planting, uint32_t oracles);
 
-// Whether the named oracle, of `oracles`, kills the fault: it or, should others speak before it, it when those are off.
-// Prints one line for people: who killed it and after how many executions.
+// Whether the named oracle, of `oracles`, kills the fault: it or, should others speak before it, it when those are off,
+// and should a program crash before, it in the programs after that one. Prints one line for people: who killed it and after how many executions.
 bool fuzz_planted_killed(const fuzz_planting *planting, uint32_t oracles);
 
 // As a test: the named oracle kills it, and with that one off the same question is answered with no.

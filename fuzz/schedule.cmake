@@ -5,7 +5,7 @@
 #
 # ha_add_schedule_library(<target> [changed sources of core...]) makes such a library, where files given take the place
 # of core/'s own: mutants/schedule.cmake plants faults with it.
-set(schedule_options -fsanitize=thread -DPAGE_CACHE_SHARDS=2 -UNDEBUG -O2 -g1 -ftls-model=initial-exec -fno-semantic-interposition)
+set(schedule_options -fsanitize=thread -DPAGE_CACHE_SHARDS=2 -DSPAN_KEEP_ALWAYS -UNDEBUG -O2 -g1 -ftls-model=initial-exec -fno-semantic-interposition)
 get_target_property(schedule_core gomalloc_static SOURCES)
 list(TRANSFORM schedule_core PREPEND "${PROJECT_SOURCE_DIR}/core/")
 add_library(gomalloc_points STATIC ${schedule_core})

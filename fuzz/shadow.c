@@ -1,26 +1,28 @@
 // shadow.c: see shadow.h. The words for people are in oracle.c.
 #include "fuzz/shadow.h"
 
-#include "fuzz/pattern.h"
-
 #include <stdarg.h>
 #include <string.h>
 
 #define WHOLE_LIMIT    ((size_t)8 << 10) // no block is written in full beyond this
-#define PROBE          ((size_t)64)
+#define PROBE          FUZZ_PROBE
 #define PROBED_INSIDE  ((size_t)4096) // of larger blocks also the inside
 #define PROBES_INSIDE  3u
-#define PROBES         (5 + PROBES_INSIDE)
 #define ZERO_LIMIT     ((size_t)32 << 10) // calloc's blocks are read in full up to this, then in samples
-#define UNCHANGED_LOOK 8u                 // blocks looked at after each failed call
+#define LARGE          ((size_t)1 << 30) // halves of addresses say nothing about blocks as large (an allocator's lie)
+#define UNCHANGED_LOOK 8u                // blocks looked at after each failed call
+
+_Static_assert(5 + PROBES_INSIDE == FUZZ_PROBES_MOST, "shadow.h has room for all probes");
 
 void fuzz_shadow_reset(fuzz_shadow *shadow, uint32_t enabled, fuzz_verdict *verdict) {
   fuzz_pattern_prepare();
   if (shadow->live != 0) {
     memset(shadow->blocks, 0, sizeof shadow->blocks);
     memset(shadow->taken, 0, sizeof shadow->taken);
+    memset(shadow->starts, 0, sizeof shadow->starts);
+    memset(shadow->ends, 0, sizeof shadow->ends);
   }
-  shadow->live = 0;
+  shadow->live = shadow->large = 0;
   shadow->live_bytes = shadow->live_usable = 0;
   shadow->enabled = enabled;
   shadow->op = 0;
@@ -48,57 +50,64 @@ size_t fuzz_usable(const fuzz_subject *subject, void *block, size_t requested) {
 
 // ---- Patterns ----
 
-// Of a large block, probes of PROBE bytes are written and checked: at its beginning, on both sides of the end of the
-// request, at the end, and at places of chance inside, other ones for each seed.
-typedef struct probes {
-  unsigned count;
-  size_t at[PROBES];
-} probes;
-
 static bool is_probed(const fuzz_block *block) {
   return !block->whole && block->usable > FUZZ_SPARSE;
 }
 
-static void probes_of(probes *list, const fuzz_block *block) {
+static inline void write_probe(fuzz_probes *probes, const fuzz_block *block, size_t at) {
+  const uint8_t *pattern = fuzz_pattern_at(block->seed, at);
+  probes->at[probes->count] = at;
+  probes->expected[probes->count++] = pattern;
+  memcpy((uint8_t *)block->address + at, pattern, PROBE);
+}
+
+// Of a large block, probes of PROBE bytes are written and checked: at its beginning, on both sides of the end of the
+// request, at the end, and at places of chance inside, other ones for each seed.
+static void write_probes(fuzz_probes *probes, const fuzz_block *block) {
   size_t requested = block->requested, last = block->usable - PROBE;
   size_t before = requested > PROBE ? requested - PROBE : 0;
-  unsigned count = 0;
-  list->at[count++] = 0;
-  list->at[count++] = PROBE;
-  list->at[count++] = before;
+  write_probe(probes, block, 0);
+  write_probe(probes, block, PROBE);
+  write_probe(probes, block, before);
   if (before < last)
-    list->at[count++] = requested < last ? requested : last;
+    write_probe(probes, block, requested < last ? requested : last);
   if (requested < last)
-    list->at[count++] = last;
+    write_probe(probes, block, last);
   uint64_t chance = block->seed + (uint64_t)1;
   for (unsigned n = 0; n < PROBES_INSIDE && last > PROBED_INSIDE; n++) {
     chance *= 0xd1b54a32d192ed03u;
-    list->at[count++] = (size_t)((chance >> 32) * (last / PROBE) >> 32) * PROBE;
+    write_probe(probes, block, (size_t)((chance >> 32) * (last / PROBE) >> 32) * PROBE);
   }
-  list->count = count;
 }
 
-static void write_pattern(const fuzz_block *block) {
-  uint8_t *bytes = (uint8_t *)block->address;
-  if (!is_probed(block)) {
-    memcpy(bytes, fuzz_pattern_at(block->seed, 0), block->usable);
-    return;
-  }
-  probes list;
-  probes_of(&list, block);
-  for (unsigned i = 0; i < list.count; i++)
-    memcpy(bytes + list.at[i], fuzz_pattern_at(block->seed, list.at[i]), PROBE);
+static void write_pattern(fuzz_probes *probes, const fuzz_block *block) {
+  probes->count = 0;
+  if (is_probed(block))
+    write_probes(probes, block);
+  else
+    memcpy((uint8_t *)block->address, fuzz_pattern_at(block->seed, 0), block->usable);
 }
 
-// The first offset below `limit` whose byte at `now` is not what was written to `block`; `limit` if all are.
-static size_t first_difference(const fuzz_block *block, const void *now, size_t limit) {
-  if (!is_probed(block))
+// Whether all probes are what was written: the usual case, in which the reads do not wait for one another.
+static bool probes_kept(const fuzz_probes *probes, const uint8_t *now) {
+  uint64_t differ = 0;
+  for (unsigned i = 0; i < probes->count; i++)
+    differ |= fuzz_pattern_differs(now + probes->at[i], probes->expected[i]);
+  return differ == 0;
+}
+
+// The first offset below `limit` whose byte at `now` is not what was written to the slot's block, which may have been
+// removed; `limit` if all are.
+static size_t first_difference(const fuzz_shadow *shadow, uint32_t slot, const fuzz_block *block,
+                               const void *now, size_t limit) {
+  const fuzz_probes *probes = &shadow->probes[slot];
+  if (probes->count == 0)
     return fuzz_pattern_check(now, 0, limit, block->seed);
-  probes list;
-  probes_of(&list, block);
-  for (unsigned i = 0; i < list.count; i++) {
-    size_t to = list.at[i] + PROBE < limit ? list.at[i] + PROBE : limit;
-    size_t at = fuzz_pattern_check(now, list.at[i], to, block->seed);
+  if (limit >= block->usable && probes_kept(probes, now))
+    return limit;
+  for (unsigned i = 0; i < probes->count; i++) {
+    size_t to = probes->at[i] + PROBE < limit ? probes->at[i] + PROBE : limit;
+    size_t at = fuzz_pattern_check(now, probes->at[i], to, block->seed);
     if (at < to)
       return at;
   }
@@ -121,32 +130,53 @@ static uintptr_t end_of(const fuzz_block *block) {
   return block->address + (block->usable > 0 ? block->usable : 1);
 }
 
-// Index of the first block in the order of addresses that starts at or above `start`.
-static uint32_t index_from(const fuzz_shadow *shadow, uintptr_t start) {
-  uint32_t low = 0, high = shadow->live;
-  while (low < high) {
-    uint32_t middle = (low + high) / 2;
-    if (shadow->starts[middle] < start)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
-
 bool fuzz_shadow_holds(const fuzz_shadow *shadow, uintptr_t address) {
-  uint32_t after = index_from(shadow, address + 1);
-  return after > 0 && address < end_of(&shadow->blocks[shadow->slots[after - 1]]);
+  for (uint32_t i = 0; i < shadow->live; i++) {
+    const fuzz_block *block = &shadow->blocks[shadow->slots[i]];
+    if (block->address <= address && address < end_of(block))
+      return true;
+  }
+  return false;
 }
 
-static void insert(fuzz_shadow *shadow, uint32_t at, uint32_t slot) {
+// False: no live block shares a byte with this one. True: one may; addresses that differ in their upper halves alone
+// look the same here.
+static bool may_overlap(const fuzz_shadow *shadow, const fuzz_block *block) {
+  typedef uint32_t lanes __attribute__((vector_size(FUZZ_LOOK * sizeof(uint32_t))));
+  uint32_t start = (uint32_t)block->address, end = (uint32_t)end_of(block);
+  lanes both = {0}; // upper bits: some block starts before `end` and ends behind `start`
+  for (uint32_t i = 0; i < shadow->live; i += FUZZ_LOOK) {
+    lanes starts, ends;
+    memcpy(&starts, &shadow->starts[i], sizeof starts);
+    memcpy(&ends, &shadow->ends[i], sizeof ends);
+    both |= (starts - end) & (start - ends);
+  }
+  uint32_t any = both[0] | both[1] | both[2] | both[3];
+  return any >> 31 || shadow->large != 0 || block->usable >= LARGE;
+}
+_Static_assert(FUZZ_LOOK == 4, "all lanes are looked at");
+
+// The lowest of the live blocks that share a byte with this one.
+static const fuzz_block *overlapped(const fuzz_shadow *shadow, const fuzz_block *block) {
+  const fuzz_block *hit = NULL;
+  for (uint32_t i = 0; i < shadow->live; i++) {
+    const fuzz_block *other = &shadow->blocks[shadow->slots[i]];
+    if (other->address < end_of(block) && block->address < end_of(other) &&
+        (hit == NULL || other->address < hit->address))
+      hit = other;
+  }
+  return hit;
+}
+
+static void insert(fuzz_shadow *shadow, uint32_t slot) {
   const fuzz_block *block = &shadow->blocks[slot];
-  memmove(&shadow->starts[at + 1], &shadow->starts[at], (shadow->live - at) * sizeof shadow->starts[0]);
-  memmove(&shadow->slots[at + 1], &shadow->slots[at], (shadow->live - at) * sizeof shadow->slots[0]);
-  shadow->starts[at] = block->address;
+  uint32_t at = shadow->live++;
+  shadow->starts[at] = (uint32_t)block->address;
+  shadow->ends[at] = (uint32_t)end_of(block);
+  shadow->large += block->usable >= LARGE;
   shadow->slots[at] = (uint16_t)slot;
+  shadow->places[slot] = (uint16_t)at;
   shadow->taken[slot / 64] |= (uint64_t)1 << slot % 64;
-  shadow->live++;
   shadow->live_bytes += block->requested;
   shadow->live_usable += block->usable;
 }
@@ -198,12 +228,7 @@ bool fuzz_shadow_add(fuzz_shadow *shadow, const fuzz_subject *subject, void *mem
                         .whole = request->whole && usable <= WHOLE_LIMIT,
                         .aligned = request->aligned,
                         .resized = request->resized};
-  uint32_t at = index_from(shadow, address);
-  const fuzz_block *before = at > 0 ? &shadow->blocks[shadow->slots[at - 1]] : NULL;
-  const fuzz_block *after = at < shadow->live ? &shadow->blocks[shadow->slots[at]] : NULL;
-  const fuzz_block *hit = before && end_of(before) > address        ? before
-                          : after && after->address < end_of(block) ? after
-                                                                    : NULL;
+  const fuzz_block *hit = may_overlap(shadow, block) ? overlapped(shadow, block) : NULL;
   if (hit && !fuzz_shadow_fail(shadow, FUZZ_ORACLE_OVERLAP, slot, (int)(hit - shadow->blocks),
                                "block [%p, +%zu) overlaps the live block [%p, +%zu) of slot %u", memory,
                                usable, (void *)hit->address, (size_t)(end_of(hit) - hit->address),
@@ -211,17 +236,17 @@ bool fuzz_shadow_add(fuzz_shadow *shadow, const fuzz_subject *subject, void *mem
     *block = (fuzz_block){0};
     return false;
   }
-  insert(shadow, at, request->slot);
+  insert(shadow, request->slot);
   size_t zero = subject->abilities & FUZZ_ZEROES_USABLE ? usable : requested;
   if (request->zeroed && !check_zeroed(shadow, block, zero, slot))
     return false;
-  write_pattern(block);
+  write_pattern(&shadow->probes[request->slot], block);
   return true;
 }
 
 bool fuzz_shadow_verify(fuzz_shadow *shadow, uint32_t slot) {
   const fuzz_block *block = &shadow->blocks[slot];
-  size_t at = first_difference(block, (const void *)block->address, block->usable);
+  size_t at = first_difference(shadow, slot, block, (const void *)block->address, block->usable);
   if (at == block->usable)
     return true;
   return fuzz_shadow_fail(shadow, FUZZ_ORACLE_CONTENTS, (int)slot, -1,
@@ -238,7 +263,7 @@ bool fuzz_shadow_verify_all(fuzz_shadow *shadow) {
 }
 
 bool fuzz_shadow_kept(fuzz_shadow *shadow, const fuzz_block *old, const void *now, size_t kept, int slot) {
-  size_t at = first_difference(old, now, kept);
+  size_t at = first_difference(shadow, (uint32_t)slot, old, now, kept);
   if (at == kept)
     return true;
   return fuzz_shadow_fail(shadow, FUZZ_ORACLE_REALLOC, slot, -1,
@@ -248,23 +273,23 @@ bool fuzz_shadow_kept(fuzz_shadow *shadow, const fuzz_block *old, const void *no
 
 fuzz_block fuzz_shadow_remove(fuzz_shadow *shadow, uint32_t slot) {
   fuzz_block block = shadow->blocks[slot];
-  uint32_t at = index_from(shadow, block.address);
-  // Overlapping blocks may share a start when that oracle is off.
-  while (at < shadow->live && shadow->slots[at] != slot)
-    at++;
-  shadow->live--;
-  memmove(&shadow->starts[at], &shadow->starts[at + 1], (shadow->live - at) * sizeof shadow->starts[0]);
-  memmove(&shadow->slots[at], &shadow->slots[at + 1], (shadow->live - at) * sizeof shadow->slots[0]);
+  uint32_t at = shadow->places[slot], last = --shadow->live;
+  shadow->starts[at] = shadow->starts[last];
+  shadow->ends[at] = shadow->ends[last];
+  shadow->slots[at] = shadow->slots[last];
+  shadow->places[shadow->slots[at]] = (uint16_t)at;
+  shadow->starts[last] = shadow->ends[last] = 0;
+  shadow->large -= block.usable >= LARGE;
   shadow->taken[slot / 64] &= ~((uint64_t)1 << slot % 64);
   shadow->live_bytes -= block.requested;
   shadow->live_usable -= block.usable;
-  shadow->blocks[slot] = (fuzz_block){0};
+  shadow->blocks[slot].address = 0;
   return block;
 }
 
 void fuzz_shadow_restore(fuzz_shadow *shadow, uint32_t slot, const fuzz_block *block) {
   shadow->blocks[slot] = *block;
-  insert(shadow, index_from(shadow, block->address), slot);
+  insert(shadow, slot);
 }
 
 static bool check_unchanged(fuzz_shadow *shadow, const fuzz_subject *subject, uint32_t slot) {
@@ -275,7 +300,8 @@ static bool check_unchanged(fuzz_shadow *shadow, const fuzz_subject *subject, ui
                         "after a failed call slot %u's usable size is %zu, not %zu", slot, usable,
                         block->usable))
     return false;
-  return first_difference(block, (const void *)block->address, block->usable) == block->usable ||
+  return first_difference(shadow, slot, block, (const void *)block->address, block->usable) ==
+             block->usable ||
          fuzz_shadow_fail(shadow, FUZZ_ORACLE_FAILED, (int)slot, -1,
                           "a failed call changed the contents of slot %u's block (%p)", slot,
                           (void *)block->address);
