@@ -44,7 +44,7 @@ class Failure:
     blocks: tuple[int, ...]
     skipped: int
     repeat: str
-    source: str  # the pass
+    pass_: str
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ class Analysis:
         """Whether real programs were measured, not workloads of the worker."""
         return any("exit_status" in entry for entry in self.data["benchmarks"])
 
-    def of_pass(self, source: str) -> Pass:
-        return self.passes.get(source) or Pass()
+    def of_pass(self, pass_: str) -> Pass:
+        return self.passes.get(pass_) or Pass()
 
     @property
     def good(self) -> dict[tuple[str, str], dict[int, Json]]:
@@ -133,7 +133,7 @@ class Analysis:
             for metric in METRICS.values()
             if any(
                 entry.get(metric.field, 0) > 0
-                for blocks in self.of_pass(metric.source).good.values()
+                for blocks in self.of_pass(metric.pass_).good.values()
                 for entry in blocks.values()
             )
         ]
@@ -141,7 +141,7 @@ class Analysis:
 
     def rows_of(self, metric: Metric) -> list[str]:
         """The rows that took part in the metric's pass."""
-        one = self.of_pass(metric.source)
+        one = self.of_pass(metric.pass_)
         seen = {row for row, _ in (*one.good, *one.bad)}
         return [row for row in self.rows if row in seen]
 
@@ -194,7 +194,7 @@ class Analysis:
         """Block -> value, in the metric's unit. Values that have no ratio (0 or less) are left out."""
         key = (metric.key, row, allocator)
         if key not in self._values:
-            entries = self.of_pass(metric.source).good.get((row, allocator), {})
+            entries = self.of_pass(metric.pass_).good.get((row, allocator), {})
             self._values[key] = {
                 block: entry[metric.field] * metric.factor
                 for block, entry in sorted(entries.items())
@@ -241,7 +241,7 @@ class Analysis:
 
     def _compare(self, metric: Metric, baseline: str) -> dict[tuple[str, str], Cell]:
         everyone = [*self.contenders, *self.named(BOUND)]
-        bad = self.of_pass(metric.source).bad
+        bad = self.of_pass(metric.pass_).bad
         tested = [
             (row, name)
             for row in self.rows
@@ -315,29 +315,27 @@ class Analysis:
         """Failed cells, samples with the same message joined."""
         return [
             failure
-            for source, one in self.passes.items()
+            for pass_, one in self.passes.items()
             for (row, allocator), entries in one.bad.items()
-            for failure in self._failures(row, allocator, source, entries)
+            for failure in self._failures(row, allocator, pass_, entries)
         ]
 
-    def _failures(self, row: str, allocator: str, source: str, entries: list[Json]) -> list[Failure]:
+    def _failures(self, row: str, allocator: str, pass_: str, entries: list[Json]) -> list[Failure]:
         skipped = sum(1 for entry in entries if entry.get("skipped_run"))
         by_message: dict[str, list[Json]] = {}
         for entry in entries:
             if not entry.get("skipped_run"):
                 by_message.setdefault(entry["error_message"], []).append(entry)
-        repeat = self.repeat_command(row, allocator, source)
+        repeat = self.repeat_command(row, allocator, pass_)
         return [
-            Failure(
-                row, allocator, message, tuple(entry["block"] for entry in group), skipped, repeat, source
-            )
+            Failure(row, allocator, message, tuple(entry["block"] for entry in group), skipped, repeat, pass_)
             for message, group in by_message.items()
         ]
 
     def failed_count(self) -> int:
         return sum(len(entries) for one in self.passes.values() for entries in one.bad.values())
 
-    def repeat_command(self, row: str, allocator: str, source: str = TIME) -> str:
+    def repeat_command(self, row: str, allocator: str, pass_: str = TIME) -> str:
         """The command that measures one cell again."""
         facts = self.ours["allocators"].get(allocator, {"spec": allocator, "env": {}})
         workload = self.ours["workloads"].get(self.workload_of[row], {"spec": self.workload_of[row]})
@@ -347,7 +345,7 @@ class Analysis:
         for variable, value in facts["env"].items():
             words += ["--env", f"{name}:{variable}={value}"]
         if again:
-            curve = ["--rss-curve"] if source != TIME else []
+            curve = ["--rss-curve"] if pass_ != TIME else []
             return shlex.join([*words, "--reps", "5", "--out", "again", *curve, *again])
         words += [
             "--workloads",
@@ -360,13 +358,13 @@ class Analysis:
         threads = row.rpartition("/threads:")[2]
         if threads.isdigit():
             words += ["--threads", threads]
-        if source != TIME:
-            words += ["--passes", source]
+        if pass_ != TIME:
+            words += ["--passes", pass_]
         return shlex.join([*words, "--reps", "5", "--out", "again"])
 
     def least_blocks(self, metric: Metric | None = None) -> int:
         """The fewest samples that a cell without failures has in the metric's pass."""
-        one = self.of_pass(metric.source if metric else TIME)
+        one = self.of_pass(metric.pass_ if metric else TIME)
         counts = [len(blocks) for key, blocks in one.good.items() if key not in one.bad]
         return min(counts, default=0)
 

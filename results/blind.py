@@ -17,6 +17,8 @@ def spots(analysis: Analysis, baseline: str) -> list[str]:
     """All of it, each sentence once."""
     said: dict[str, None] = {}
     for metric in analysis.metrics:
+        if not analysis.of_pass(metric.pass_).good:
+            continue  # the opening says that it was not measured
         said.update(dict.fromkeys(_of_metric(analysis, metric, baseline)))
     said.update(dict.fromkeys(_of_run(analysis)))
     return list(said)
@@ -25,8 +27,8 @@ def spots(analysis: Analysis, baseline: str) -> list[str]:
 def _of_metric(analysis: Analysis, metric: Metric, baseline: str) -> list[str]:
     said = []
     least = analysis.least_blocks(metric)
-    subject = "" if metric.source == TIME else f"{metric.title}: "
-    more = "more --reps" if metric.source == TIME else f"--passes time,{metric.source}={stats.LEAST_BLOCKS}"
+    subject = "" if metric.pass_ == TIME else f"{metric.title}: "
+    more = "more --reps" if metric.pass_ == TIME else f"--passes time,{metric.pass_}={stats.LEAST_BLOCKS}"
     if analysis.too_few(metric):
         blocks = "1 block" if least == 1 else f"{least} blocks"
         said.append(

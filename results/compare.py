@@ -278,8 +278,8 @@ def _newly_failed(base: Analysis, new: Analysis, row: str, name: str) -> bool:
 
 
 def _cells(side: Analysis, metrics: Sequence[Metric]) -> set[tuple[str, str]]:
-    sources = {metric.source for metric in metrics}
-    return {key for source in sources for key in side.of_pass(source).good if key[1] in side.contenders}
+    passes = {metric.pass_ for metric in metrics}
+    return {key for pass_ in passes for key in side.of_pass(pass_).good if key[1] in side.contenders}
 
 
 def _judged(estimate: Estimate, metric: Metric, threshold: float) -> str:

@@ -123,11 +123,9 @@ def with_passes(data: Json) -> Json:
             added.append({**one, "name": single, "run_name": single})
         if one["block"] or one.get("error_occurred"):
             continue
-        for source, make in (("latency", _latency), ("timeline", _timeline)):
-            run = f"{row}/{name}/pass:{source}"
-            added.append(
-                {**one, "name": run, "run_name": run, "pass": source, **make(one["real_time"] / 100)}
-            )
+        for pass_, make in (("latency", _latency), ("timeline", _timeline)):
+            run = f"{row}/{name}/pass:{pass_}"
+            added.append({**one, "name": run, "run_name": run, "pass": pass_, **make(one["real_time"] / 100)})
     data["benchmarks"] += added
     return data
 

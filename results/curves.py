@@ -40,14 +40,14 @@ def _names(analysis: Analysis) -> list[str]:
     return [name for name, kind in analysis.kinds.items() if kind != CONTROL]
 
 
-def _median(analysis: Analysis, source: str, row: str, name: str, key: str) -> float | None:
-    entries = analysis.of_pass(source).good.get((row, name), {}).values()
+def _median(analysis: Analysis, pass_: str, row: str, name: str, key: str) -> float | None:
+    entries = analysis.of_pass(pass_).good.get((row, name), {}).values()
     values = [entry[key] for entry in entries if isinstance(entry.get(key), (int, float))]
     return stats.median(values) if values else None
 
 
 def _table(
-    analysis: Analysis, source: str, columns: Sequence[tuple[str, str]], text: Callable[[float | None], str]
+    analysis: Analysis, pass_: str, columns: Sequence[tuple[str, str]], text: Callable[[float | None], str]
 ) -> Json:
     """A table of counters of a pass, one part per row: {"headings", "parts": [{"row", "lines"}]}."""
     parts = []
@@ -56,7 +56,7 @@ def _table(
         for column in columns
         if any(
             column[1] in entry
-            for blocks in analysis.of_pass(source).good.values()
+            for blocks in analysis.of_pass(pass_).good.values()
             for entry in blocks.values()
         )
     ]
@@ -65,10 +65,10 @@ def _table(
             {
                 "name": name,
                 "kind": analysis.kinds[name],
-                "columns": [text(_median(analysis, source, row, name, key)) for _, key in found],
+                "columns": [text(_median(analysis, pass_, row, name, key)) for _, key in found],
             }
             for name in _names(analysis)
-            if (row, name) in analysis.of_pass(source).good
+            if (row, name) in analysis.of_pass(pass_).good
         ]
         if lines:
             parts.append({"row": row, "lines": lines})
@@ -189,15 +189,14 @@ def exceedance(histogram: Sequence[Sequence[float]]) -> list[list[float]]:
     return points
 
 
-def _detail(analysis: Analysis, source: str) -> dict[str, dict[str, Json]]:
-    """row -> allocator -> the detail of its first sample in this pass."""
+def _detail(analysis: Analysis, pass_: str) -> dict[str, dict[str, Json]]:
+    """row -> allocator -> the detail of its first sample in this pass. Rows as they were measured: a profile
+    begins with those that say most, and a plot shows its first."""
     found: dict[str, dict[str, Json]] = {}
-    for row in analysis.rows:
+    for row in dict.fromkeys(row for row, _ in analysis.of_pass(pass_).good):
         for name in _names(analysis):
-            blocks = analysis.of_pass(source).good.get((row, name), {})
-            detail = next(
-                (e["detail"][source] for e in blocks.values() if source in e.get("detail", {})), None
-            )
+            blocks = analysis.of_pass(pass_).good.get((row, name), {})
+            detail = next((e["detail"][pass_] for e in blocks.values() if pass_ in e.get("detail", {})), None)
             if detail:
                 found.setdefault(row, {})[name] = detail
     return found

@@ -20,7 +20,7 @@ class Metric:
     factor: float  # multiplies the field to give the unit
     less: str  # words for a lower ratio
     more: str
-    source: str = TIME  # the pass
+    pass_: str = TIME
     note: str = ""
     counted: bool = False  # not timed: one sample says what many say
     drifts: bool = False  # with the machine's clock, temperature and load

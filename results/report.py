@@ -56,7 +56,7 @@ def _common(analysis: Analysis, baseline: str) -> dict[str, Any]:
         "failed_sentence": words.failed_sentence(analysis),
         "failures": analysis.failures(),
         "leaders": view.leaders(analysis, baseline),
-        "limits": view.limits(analysis),
+        "bounds": view.bounds(analysis),
         "blind_spots": blind.spots(analysis, baseline),
         "floors": floors,
         "machine": view.machine(analysis),

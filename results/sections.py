@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from results import ablation, class_waste, collectors, fragmentation, misuse
+from results import ablation, class_waste, collectors, fragmentation, growth, misuse
 from results.analysis import Analysis
 from results.section import Section
 
@@ -18,6 +18,7 @@ Maker = Callable[[Analysis], "Section | None"]
 MAKERS: tuple[Maker, ...] = (
     class_waste.section,
     fragmentation.section,
+    growth.section,
     ablation.section,
     collectors.section,
     misuse.section,

@@ -97,7 +97,10 @@ def row_of(entry: Json) -> str:
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes beside `path` and renames, so that a reader sees the old file or the new one, never a part."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:  # people know the name that they gave
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         os.fchmod(handle, 0o644)
         with os.fdopen(handle, "w", encoding="utf-8") as stream:

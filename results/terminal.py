@@ -44,7 +44,7 @@ def _matrix(analysis: Analysis, metric: Metric, baseline: str, console: Console)
         for row in rows:
             table.add_column(row, justify="right", overflow="fold")
         for name in names:
-            label = Text(name) if name in analysis.contenders else Text(f"{name} (limit)", style="dim")
+            label = Text(name) if name in analysis.contenders else Text(f"{name} (bound)", style="dim")
             table.add_row(label, *(_text(cells[row, name], metric, name == baseline) for row in rows))
         console.print(table)
         console.print()

@@ -136,7 +136,7 @@ def test_readable_without_scripts(browser: Any, page: Path) -> None:
         text = browser.find_element(By.TAG_NAME, "main").text
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-    for words in ("leads", "0.7", "Memory", "mimalloc", "Distance to the limits"):
+    for words in ("leads", "0.7", "Memory", "mimalloc", "Distance to the bounds"):
         assert words in text
 
 

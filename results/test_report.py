@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from results import blind, curves, export, report, terminal, view
+from results import blind, curves, export, report, store, terminal, view
 from results.analysis import Analysis
 from results.conftest import Json, allocator, failed, results, simulated, with_passes
 from results.store import BadResults
@@ -60,6 +60,22 @@ def test_further_passes_are_in_page_and_markdown(known: Json) -> None:
     assert all(line.count("|") >= 4 for line in table)
 
 
+def test_a_run_without_a_time_pass_says_so(known: Json) -> None:
+    data = with_passes(known)
+    data["benchmarks"] = [one for one in data["benchmarks"] if one.get("pass") == "timeline"]
+    text = report.markdown(Analysis(data))
+    assert "Time: not measured (--passes time)." in text
+    assert "How sure:" not in text and "0 blocks" not in text and "after 1 s" in text
+
+
+def test_plots_show_the_row_first_that_was_measured_first(known: Json) -> None:
+    data = with_passes(known)
+    data["benchmarks"].reverse()
+    drawn = curves.page_data(Analysis(data))["timeline"]
+    seen = [store.row_of(one) for one in data["benchmarks"] if one.get("pass") == "timeline"]
+    assert list(drawn) == list(dict.fromkeys(seen)) != Analysis(data).rows
+
+
 def test_one_latency_sample_shows_no_interval() -> None:
     analysis = Analysis(with_passes(simulated({"system": 1.0, "fast": 0.5}, ["churn"], 7)))
     (line,) = [line for line in view.leaders(analysis, "system") if line["name"] == "fast"]
@@ -93,7 +109,7 @@ def test_what_a_quick_run_cannot_tell(known: Json) -> None:
 def test_markdown_has_every_cell(known: Json) -> None:
     text = report.markdown(Analysis(known))
     assert "| churn | 1.00 [1.00, 1.00] | 0.50 [0.50, 0.50] ▼ |" in text
-    assert "## Distance to the limits" in text and "time over null" in text
+    assert "## Distance to the bounds" in text and "time over null" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.count("|") >= 4 for line in table)
 
@@ -102,7 +118,7 @@ def test_terminal_shows_the_same(known: Json, capsys: pytest.CaptureFixture[str]
     terminal.show(Analysis(known), Console(width=140))
     shown = capsys.readouterr().out
     assert "0.50 [0.50, 0.50] ▼" in shown and "fast leads over 2 workloads" in shown
-    assert "null (limit)" in shown
+    assert "null (bound)" in shown
 
 
 def test_names_and_messages_are_escaped(known: Json) -> None:

@@ -70,9 +70,9 @@ def test_geometric_mean_of_known_rows() -> None:
 
 def test_mann_whitney_agrees_with_scipy() -> None:
     chance = np.random.default_rng(5)
-    for first, second in ((5, 5), (5, 10), (30, 60)):
+    for first, second in ((5, 5), (5, 10), (14, 7), (20, 40), (30, 60)):
         a, b = chance.normal(0, 1, first), chance.normal(0.8, 1, second)
-        exact = "exact" if first + second <= 15 else "asymptotic"
+        exact = "exact" if first + second <= stats.EXACT_MOST else "asymptotic"
         assert stats.mann_whitney(list(a), list(b)) == pytest.approx(
             scipy_stats.mannwhitneyu(a, b, method=exact).pvalue, rel=1e-6
         )
@@ -80,6 +80,7 @@ def test_mann_whitney_agrees_with_scipy() -> None:
 
 def test_mann_whitney_with_ties_is_exact() -> None:
     assert stats.mann_whitney([1, 1, 1, 1, 1], [2, 2, 2, 2, 2]) == pytest.approx(2 / 252)
+    assert stats.mann_whitney([1, 1, 2], [2, 3, 3]) == pytest.approx(4 / 20)  # two splits to each side
     assert stats.mann_whitney([1] * 5, [1] * 5) == 1.0
     assert stats.mann_whitney([1] * 40, [1] * 40) == 1.0
     assert stats.mann_whitney([], [1]) == 1.0

@@ -150,15 +150,15 @@ def tint(ratio: float) -> int:
     return 4 if ratio > 1 else -4
 
 
-def limits(analysis: Analysis) -> Json:
+def bounds(analysis: Analysis) -> Json:
     """How far each contender is from what is possible: ratios to the bounds' time, and memory over live
     bytes."""
-    bounds = [
+    names = [
         name for name in analysis.named(BOUND) if any((row, name) in analysis.good for row in analysis.rows)
     ]
     table, samples = [], analysis.least_blocks()
     for name in analysis.contenders:
-        distances = [analysis.against(METRICS["time"], name, bound) for bound in bounds]
+        distances = [analysis.against(METRICS["time"], name, bound) for bound in names]
         live = [
             [
                 over
@@ -171,15 +171,14 @@ def limits(analysis: Analysis) -> Json:
         table.append(
             {
                 "name": name,
-                "distances": [_line(one, samples) for one in distances],
-                "memory": _line(waste, samples),
+                "columns": [_line(one, samples) for one in [*distances, waste]],
             }
         )
-    known = bounds or any(line["memory"] != "-" for line in table)
+    known = names or any(line["columns"][-1] != "-" for line in table)
     return {
-        "bounds": bounds,
-        "headings": [f"time over {name}" for name in bounds],
-        "table": table if known else [],  # real programs have no limits
+        "names": names,
+        "headings": [*(f"time over {name}" for name in names), "memory over peak live bytes"],
+        "table": table if known else [],  # real programs have no bounds
     }
 
 
@@ -245,7 +244,7 @@ def _strip(analysis: Analysis, metric: Metric, row: str, names: list[str]) -> Js
     """Dots of one row in one metric, as percentages of the strip's width, from 0 to the largest contender's
     value.
 
-    A limit beyond that scale (bump's memory) gets an arrow: it must not squeeze the contenders together.
+    A bound beyond that scale (bump's memory) gets an arrow: it must not squeeze the contenders together.
     """
     values = {name: list(analysis.values(metric, row, name).values()) for name in names}
     shown = [max(found) for name, found in values.items() if found and analysis.kinds[name] != BOUND]

@@ -129,6 +129,8 @@ def leader_sentence(analysis: Analysis, metric: Metric, baseline: str) -> str:
     title = metric.title
     if len(analysis.contenders) < 2:
         return f"{title}: only one contender, so there is nothing to lead."
+    if not analysis.of_pass(metric.pass_).good:
+        return f"{title}: not measured (--passes {metric.pass_})."
     if analysis.too_few(metric):
         return f"{title}: too few samples to say who leads{_lowest(analysis, metric, baseline)}."
     leaders, following, gap = together(analysis, metric, baseline)
@@ -159,7 +161,7 @@ def leader_sentence(analysis: Analysis, metric: Metric, baseline: str) -> str:
 def opening(analysis: Analysis, baseline: str) -> list[str]:
     """The paragraph at the top of a report: who leads, who is beaten by nobody, and how sure that is."""
     said = [leader_sentence(analysis, metric, baseline) for metric in analysis.metrics]
-    return [*said, *_unbeaten_sentence(analysis, baseline), _sure_sentence(analysis)]
+    return [*said, *_unbeaten_sentence(analysis, baseline), *_sure_sentence(analysis)]
 
 
 def _unbeaten_sentence(analysis: Analysis, baseline: str) -> list[str]:
@@ -183,21 +185,23 @@ def _unbeaten_sentence(analysis: Analysis, baseline: str) -> list[str]:
     return [f"Both: {listed(left)} {verb} beaten by nobody in time and memory at once, by these ratios."]
 
 
-def _sure_sentence(analysis: Analysis) -> str:
-    """How many samples, and how far the same allocator entered twice lay apart."""
+def _sure_sentence(analysis: Analysis) -> list[str]:
+    """How many samples, and how far the same allocator entered twice lay apart; nothing without a sample."""
+    if not analysis.of_pass(analysis.metrics[0].pass_).good:
+        return []
     timed = [metric for metric in analysis.metrics if analysis.least_blocks(metric) >= stats.LEAST_BLOCKS]
     floors = [(metric, floor) for metric in timed if (floor := analysis.overall_floor(metric))]
     count = analysis.least_blocks(analysis.metrics[0])
     said = f"How sure: {count} {'sample' if count == 1 else 'samples'} a cell"
     if not floors:
-        return f"{said}, and no noise floor: small differences mean nothing."
+        return [f"{said}, and no noise floor: small differences mean nothing."]
     apart = listed(
         [f"{(floor - 1) * 100:.1f}\N{NO-BREAK SPACE}% in {metric.title.lower()}" for metric, floor in floors]
     )
-    return (
+    return [
         f"{said}; one allocator entered twice differed by up to {apart}, and nothing smaller is called a "
         "difference."
-    )
+    ]
 
 
 def best_rows(analysis: Analysis, metric: Metric, baseline: str) -> dict[str, int]:

@@ -11,7 +11,9 @@
   {                                                                                                          \
     {"live", "100000", "live blocks per thread", 1, 100000000},                                              \
         {"ops", "3000000", "replacements per thread, a free and an allocation each", 1, 10000000000},        \
-        HA_SIZE_PARAMS(law, least, most), {NULL, NULL, NULL, 0, 0},                                          \
+        HA_SIZE_PARAMS(law, least, most),                                                                    \
+        {"fill", "timed", "when the live set is made: timed, or before the clock starts", 0, 0},             \
+        {NULL, NULL, NULL, 0, 0},                                                                            \
   }
 
 static const ha_param churn_params[] = CHURN_PARAMS("lognormal", "8", "16384");
@@ -20,12 +22,29 @@ static const ha_param pareto_params[] = CHURN_PARAMS("pareto", "16", "32768");
 static const ha_param measured_params[] = CHURN_PARAMS("measured", "1", "65536");
 
 static bool churn_prepare(ha_run *run) {
-  run->state = ha_map(run, sizeof(ha_replacement));
-  return run->state && ha_replacement_prepare(run, run->state);
+  static const char *const fills[] = {"timed", "before", NULL};
+  unsigned filled = 0;
+  ha_replacement *r = ha_map(run, sizeof *r);
+  run->state = r;
+  if (!r || !ha_choose(run, "fill", fills, &filled))
+    return false;
+  r->filled = filled;
+  return ha_replacement_prepare(run, r);
+}
+
+static void churn_fill(ha_run *run, unsigned thread, ha_tally *tally) {
+  const ha_replacement *r = run->state;
+  if (!r->filled)
+    return;
+  ha_thread self = ha_thread_begin(run, thread);
+  ha_fill_slots(r, &self, thread, ha_slot_take);
+  ha_live_flush(&self.live);
+  tally->failure = self.tally.failure;
 }
 
 static void churn_body(ha_run *run, unsigned thread, ha_tally *tally) {
-  ha_replace_at_random(run->state, run, thread, tally, ha_slot_take, ha_slot_drop);
+  if (!tally->failure)
+    ha_replace_at_random(run->state, run, thread, tally, ha_slot_take, ha_slot_drop);
 }
 
 static bool churn_finish(ha_run *run) {
@@ -40,7 +59,7 @@ static bool churn_finish(ha_run *run) {
 #define CHURN(workload_name, what, why, its_params)                                                          \
   {                                                                                                          \
     .name = (workload_name), .summary = (what), .explain = (why), .params = (its_params), .scales = true,    \
-    .prepare = churn_prepare, .body = churn_body, .finish = churn_finish,                                    \
+    .prepare = churn_prepare, .fill = churn_fill, .body = churn_body, .finish = churn_finish,                \
   }
 
 const ha_workload ha_workload_churn =

@@ -44,7 +44,7 @@ static bool measure(ha_run *run, const ha_pass_options *options, ha_measurement 
   if (!watched || !ha_map_start(plain, &map))
     return ha_fail(run, "the map cannot be started: no memory");
   run->alloc = watched;
-  bool good = ha_run_observed(run, out, &(ha_observer){.starts = starts, .ended = ended});
+  bool good = ha_run_observed(run, out, &(ha_observer){.starts = starts, .ended = ended, .sees_fill = true});
   run->alloc = plain;
   if (!good)
     return false;

@@ -82,7 +82,8 @@ static bool watch(ha_timeline *t, const ha_pass_options *options, ha_measurement
   t->counted = counting != NULL;
   if (counting)
     t->run.alloc = counting;
-  bool good = ha_run_observed(&t->run, out, &(ha_observer){.starts = starts, .ended = ended});
+  bool good =
+      ha_run_observed(&t->run, out, &(ha_observer){.starts = starts, .ended = ended, .sees_fill = true});
   t->run.alloc = plain;
   if (good &&
       (t->freed_ns || nothing_is_live())) // a little longer, so that a sample falls after the last moment

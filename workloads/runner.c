@@ -53,11 +53,21 @@ static void reset_peak_rss(void) {
   close(fd);
 }
 
+// On each thread: none begins before the main thread has looked at the process, none goes on before all have filled.
+static void fill(worker_thread *self) {
+  if (!self->run->workload->fill)
+    return;
+  pthread_barrier_wait(self->ready);
+  self->run->workload->fill(self->run, self->index, &self->tally);
+  pthread_barrier_wait(self->ready);
+}
+
 static void *thread_main(void *argument) {
   worker_thread *self = argument;
   const ha_alloc *alloc = self->run->alloc;
   if (alloc->thread_start)
     alloc->thread_start();
+  fill(self);
   pthread_barrier_wait(self->ready);
   self->run->workload->body(self->run, self->index, &self->tally);
   if (alloc->thread_exit)
@@ -103,7 +113,11 @@ static void timed_pass(ha_run *run, worker_thread *threads, pthread_barrier_t *r
   struct rusage before, after;
   reset_peak_rss();
   out->start_rss_bytes = status_bytes("VmRSS:");
-  observer->starts(observer->argument);
+  if (observer->sees_fill)
+    observer->starts(observer->argument);
+  fill(&threads[0]);
+  if (!observer->sees_fill)
+    observer->starts(observer->argument);
   getrusage(RUSAGE_SELF, &before);
   double cpu = now(CLOCK_PROCESS_CPUTIME_ID);
   pthread_barrier_wait(ready);

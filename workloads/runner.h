@@ -12,7 +12,7 @@ typedef struct ha_measurement {
   double system_seconds;
   uint64_t operations;
   uint64_t checksum;        // XOR of the threads'
-  uint64_t start_rss_bytes; // resident before the first operation, the harness's tables included
+  uint64_t start_rss_bytes; // resident before fill() and the first operation, the harness's tables included
   uint64_t peak_rss_bytes;  // highest resident size during the pass (VmHWM)
   uint64_t harness_bytes;   // of these: the harness's tables
   uint64_t peak_live_bytes; // requested
@@ -21,16 +21,18 @@ typedef struct ha_measurement {
   unsigned threads;
 } ha_measurement;
 
-// prepare, body (timed), finish. Returns false when the workload failed; run->why says how. run->workload,
+// prepare, fill, body (timed), finish. Returns false when the workload failed; run->why says how. run->workload,
 // values, alloc, threads, seed, scale and verify are set by the caller. Call from the main thread.
 bool ha_run_once(ha_run *run, ha_measurement *out);
 
 // What another pass than that of time does around the body, on the main thread: `starts` when all threads are
-// there and wait, `ended` when the last has ended and before finish() frees what is live.
+// there and wait, `ended` when the last has ended and before finish() frees what is live. With `sees_fill`, for
+// those who draw memory over time, `starts` comes before fill().
 typedef struct ha_observer {
   void (*starts)(void *argument);
   void (*ended)(void *argument);
   void *argument;
+  bool sees_fill;
 } ha_observer;
 
 // As ha_run_once(), observed.

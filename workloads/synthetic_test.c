@@ -35,6 +35,7 @@ static const char *const small[] = {
     "sizedfree:ops=1500:live=200",
     "churn:ops=1500:live=200",
     "churn-even:ops=1500:live=200",
+    "churn-even:ops=1500:live=200:fill=before",
     "churn-pareto:ops=1500:live=200",
     "churn-measured:ops=1500:live=200",
     "stack:ops=3000:depth=200",
@@ -208,6 +209,30 @@ static void test_the_seed_matters_and_scale_multiplies(void **state) {
   assert_int_not_equal(m.checksum, n.checksum);
   assert_int_equal(m.operations, 10 + 2000);
   assert_int_equal(n.operations, 10 + 6000);
+}
+
+static void note_live(void *argument) {
+  ha_run *run = argument;
+  run->counters[0].value = (double)atomic_load(&run->live_bytes);
+}
+
+static void ignore(void *argument) {
+  (void)argument;
+}
+
+// What is made before the clock starts is there when a pass begins to watch, unless it asks to see that too.
+static void test_a_live_set_made_before(void **state) {
+  (void)state;
+  for (unsigned sees_fill = 0; sees_fill < 2; sees_fill++) {
+    ha_run run = fresh_run("churn:ops=1000:live=10:law=fixed:min=64:fill=before",
+                           ha_registry_find("template")->linked, 3, false);
+    ha_observer observer = {.starts = note_live, .ended = ignore, .argument = &run, .sees_fill = sees_fill};
+    ha_measurement m = {0};
+    assert_true(ha_run_observed(&run, &m, &observer));
+    assert_int_equal((int)run.counters[0].value, sees_fill ? 0 : 3 * 10 * 64);
+    assert_int_equal(m.operations, 3 * 2000);
+    assert_in_range(m.peak_live_bytes, 3 * 10 * 64, 4 * 10 * 64);
+  }
 }
 
 // A faulty allocator over bump, which never hands memory out twice. Every `lend_every`th block is one that is
@@ -388,6 +413,7 @@ static void test_parameters_that_contradict_each_other(void **state) {
   const ha_alloc *alloc = ha_registry_find("template")->linked;
   refused("fastpath:min=128:max=64", alloc, 1, "min=128 is above max=64");
   refused("fastpath:link=maybe", alloc, 1, "link=maybe: choose one of no, yes");
+  refused("churn:fill=after", alloc, 1, "fill=after: choose one of timed, before");
   refused("batch:order=sorted", alloc, 1, "choose one of fifo, lifo, random");
   refused("realloc-one:from=600", alloc, 1, "from=600 is above to=512");
   refused("aligned:max_align=48", alloc, 1, "not a power of two");
@@ -455,6 +481,7 @@ int main(void) {
       cmocka_unit_test(test_defaults_are_in_range),
       cmocka_unit_test(test_runs_repeat_over_every_allocator),
       cmocka_unit_test(test_the_seed_matters_and_scale_multiplies),
+      cmocka_unit_test(test_a_live_set_made_before),
       cmocka_unit_test(test_overlap_is_noticed),
       cmocka_unit_test(test_a_failed_allocation_is_said),
       cmocka_unit_test(test_too_large_is_said_before_the_start),

@@ -2,9 +2,11 @@
 //
 // A workload is one file in this room with one `const ha_workload`, listed in catalog.c. The worker runs it
 // once:
-//   prepare   not timed: tables, random numbers, a trace decoded; memory of its own from ha_map(), never from
-//   the heap body      timed: called once on each of run->threads threads, released together; number 0 is the
-//   main thread finish    not timed: frees what is live, checks what can only be checked at the end
+//   * prepare, not timed: tables, random numbers, a trace decoded; memory of its own from ha_map(), never from
+//     the heap
+//   * fill, not timed, and few have one: what is live before the work begins, made on the thread that owns it
+//   * body, timed: called once on each of run->threads threads, released together; number 0 is the main thread
+//   * finish, not timed: frees what is live, checks what can only be checked at the end
 // With run->verify the same functions run again after the measurement, in a smaller size and not timed, and
 // every block is filled and read back in full; otherwise only its ends are touched, as a program would.
 #ifndef HEAPARENA_WORKLOADS_WORKLOAD_H
@@ -42,6 +44,10 @@ typedef struct ha_workload {
   bool mutator;           // a mutator program (gc/): runs over collectors too
   // prepare returns false after ha_fail() on bad parameters or lack of memory.
   bool (*prepare)(ha_run *run);
+  // NULL, or called on each thread before the clock starts, on all of them at once: makes what body() finds.
+  // That is live and resident, but its operations are not counted. After a failure of its own, which it says
+  // in tally->failure, body() does nothing.
+  void (*fill)(ha_run *run, unsigned thread, ha_tally *tally);
   void (*body)(ha_run *run, unsigned thread, ha_tally *tally);
   bool (*finish)(ha_run *run); // false after ha_fail() when a final check failed
 } ha_workload;

@@ -30,7 +30,7 @@ static void test_bad_specs(void **state) {
   (void)state;
   refuses("chrn", "no workload is called \"chrn\"");
   refuses("churn:live", "key=value");
-  refuses("churn:lvie=3", "has no parameter \"lvie\"; it has: live, ops, law, min, max");
+  refuses("churn:lvie=3", "has no parameter \"lvie\"; it has: live, ops, law, min, max, fill");
   refuses("churn:live=0", "give a number from 1");
   refuses("churn:live=many", "give a number");
   refuses("churn:live=-1", "give a number");

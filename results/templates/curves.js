@@ -68,7 +68,7 @@
     const traces = names.filter((name) => by[name]).flatMap((name) => {
       const [index, points] = [names.indexOf(name), by[name]];
       const x = points.map((p) => p[0]);
-      const shown = curves.bounds.includes(name) ? "legendonly" : true; // a limit would squeeze the contenders together
+      const shown = curves.bounds.includes(name) ? "legendonly" : true; // a bound would squeeze the contenders together
       const band = { x: [...x, ...[...x].reverse()], y: [...points.map((p) => p[3]), ...points.map((p) => p[2]).reverse()],
         fill: "toself", visible: shown, fillcolor: line(index).color + "26", line: { width: 0 }, mode: "lines", hoverinfo: "skip",
         showlegend: false, legendgroup: name };

@@ -34,10 +34,10 @@ def carry_out(
     out: Path,
     made: Made,
     profile: str,
-    source: session.Source | None = None,
+    sampler: session.Sampler | None = None,
     launcher: launch.Launcher = launch.LocalLauncher(),
 ) -> int:
-    """Measures what was planned into the locked folder `out`, and shows it. `source` takes the samples where
+    """Measures what was planned into the locked folder `out`, and shows it. `sampler` takes the samples where
     the worker does not; `launcher` says on which machines."""
     console = Console(stderr=True)
     run = session.Session(
@@ -49,7 +49,7 @@ def carry_out(
         arguments.timeout,
         made.warnings,
         made.left_out,
-        source,
+        sampler,
     )
     if arguments.resume:
         kept = run.resume(launcher.here)

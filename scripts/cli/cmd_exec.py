@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Iterator
 
-from cli import elf, options, program_check, program_run
+from cli import elf, files, options, program_check, program_run
 from cli.entries import NAME
 from cli.errors import UserError
 from cli.program_work import ProgramWorkload
@@ -109,9 +109,7 @@ def handle(arguments: argparse.Namespace) -> int:
 def _input(arguments: argparse.Namespace) -> Iterator[Path | None]:
     """The file that every run reads: --input, or what our own stdin holds if it is a file or a pipe."""
     if arguments.input is not None:
-        if not arguments.input.is_file():
-            raise UserError(f"exec: --input {arguments.input}: no such file")
-        yield arguments.input
+        yield files.readable(arguments.input, "exec: --input")
         return
     kind = os.fstat(sys.stdin.fileno()).st_mode if sys.stdin is not None else 0
     path = Path(os.readlink(f"/proc/self/fd/{sys.stdin.fileno()}")) if stat.S_ISREG(kind) else None

@@ -35,6 +35,7 @@ LEVELS = {
     "next-group": "claims the span's next 64 objects (mcache_refill): still this thread's own, no lock",
     "partial-span": "the thread's oldest span with a free object: no lock",
     "spare-span": "the thread's one empty span of the class: no lock",
+    "kept-span": "one more that the thread emptied and kept: its own lock",
     "mcentral": "a span of the class that an ended thread left: the mcentral's lock",
     "shared-cache": "the cache that threads without one share: its lock",
     "large-cache": "a block of this length that the thread freed and kept: no lock",

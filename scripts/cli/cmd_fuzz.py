@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from cli import build, fuzz_cluster, launch, own_allocators, session
+from cli import build, files, fuzz_cluster, launch, own_allocators, session
 from cli.errors import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED, UserError, unknown
 
 Json = dict[str, Any]
@@ -232,8 +232,7 @@ def _seed(campaign: Campaign, traces: list[Path]) -> None:
         return
     options = [option for option in campaign.options if option != "--blind"]
     for trace in traces:
-        if not trace.is_file():
-            raise UserError(f"fuzz: --seeds {trace}: no such trace; `heaparena record` makes one")
+        files.readable(trace, "fuzz: --seeds", "`heaparena record` makes one")
     command = [str(campaign.program), "seeds", *options, str(campaign.corpus), *map(str, traces)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:

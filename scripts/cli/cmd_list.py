@@ -111,7 +111,11 @@ def _show_workloads(found: list[Json], console: Console) -> None:
 
 
 def _explain(entry: Json, console: Console) -> None:
-    profiles = [name for name, one in PROFILES.items() if entry["name"] in one.names([entry])]
+    profiles = [
+        name
+        for name, one in PROFILES.items()
+        if entry["name"] in [spec.partition(":")[0] for spec in one.names([entry])]
+    ]
     console.print(f"[bold]{escape(entry['name'])}[/]: {escape(entry['summary'])}\n", highlight=False)
     if entry["explain"]:
         console.print(entry["explain"] + "\n", markup=False, highlight=False, width=min(100, console.width))

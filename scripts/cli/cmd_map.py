@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cli import entries, session, worker
+from cli import entries, files, worker
 from cli.options import add_selection, whole_number
 from cli.errors import EXIT_FAILED, EXIT_GOOD, UserError
 from results import heap_map, store
@@ -121,7 +121,7 @@ def handle(arguments: argparse.Namespace) -> int:
     )
     allocators = [entry for entry in allocators if "shared-blocks" not in entry.traits]
     wanted = _png_frames(arguments.png)
-    session.prepare_folder(arguments.out)
+    files.folder(arguments.out)
     console = Console(stderr=True)
     heaps, raw, failed = [], {}, 0
     for entry in allocators:

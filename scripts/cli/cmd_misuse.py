@@ -16,7 +16,7 @@ from typing import Any, Iterator, Sequence
 
 from rich.console import Console
 
-from cli import build, entries, misuse_program, screen, worker
+from cli import build, entries, files, misuse_program, screen, worker
 from cli.entries import Allocator
 from cli.errors import EXIT_FAILED, EXIT_GOOD, UserError, unknown
 from cli.options import add_entries, whole_number
@@ -249,7 +249,6 @@ def _measure(chosen: Sequence[Allocator], arguments: argparse.Namespace, known: 
 
 
 def _write(data: Json, out: Path) -> list[Path]:
-    out.mkdir(parents=True, exist_ok=True)
     store.write_atomically(out / MISUSE_JSON, json.dumps(data, indent=1, allow_nan=False) + "\n")
     store.write_atomically(out / MISUSE_HTML, misuse.page(data))
     store.write_atomically(out / MISUSE_MD, misuse.markdown(data))
@@ -306,6 +305,8 @@ def handle(arguments: argparse.Namespace) -> int:
         raise UserError("--expect-detected goes with trials, not with --search")
     if arguments.into is not None:
         store.load(arguments.into)
+    if arguments.out is not None:
+        files.folder(arguments.out)
     wanted = entries.split_list(arguments.allocators)
     chosen, left_out = entries.allocators(wanted, arguments.env, worker.catalogue()["allocators"])
     chosen = [entry for entry in chosen if not NO_CONTENDERS & set(entry.traits)]

@@ -94,14 +94,12 @@ def _cut(whole: Path, out: Path, part: tuple[float, float]) -> Json:
 
 def _program(command: list[str]) -> Path:
     """The program's file; refuses what does not exist or cannot be recorded."""
-    found = shutil.which(command[0])
-    if found is None:
-        raise UserError(f"record: {command[0]}: no such program; check the name, or give its path")
-    image = program_check.elf_image(Path(found))
+    found = program_check.program_file(command, None, "record", needs_preload=False)
+    image = program_check.elf_image(found)
     why = recordable.why_not(image)
     if why:
         raise UserError(f"record: {image} {why}")
-    return Path(found)
+    return found
 
 
 def _spool(out: Path) -> Path:

@@ -10,11 +10,10 @@ from typing import Any
 
 from rich.table import Table
 
-from cli import entries, screen, worker
+from cli import entries, files, screen, worker
 from cli.options import add_selection
 from cli.errors import EXIT_FAILED, EXIT_GOOD
 from cli.session import TO_MS
-from cli.trace_proof import existing
 
 Json = dict[str, Any]
 
@@ -140,7 +139,7 @@ def _curve(word: str | None) -> str:
 
 
 def handle(arguments: argparse.Namespace) -> int:
-    existing(arguments.file)
+    files.trace(arguments.file)
     known = worker.catalogue()
     paced = f":pace=recorded:speed={arguments.pace!r}" if arguments.pace else ""
     workload = entries.workloads([f"trace:{arguments.file}{paced}"], known["workloads"])[0]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 
-from cli import screen
+from cli import files, screen
 from cli.entries import split_list
-from cli.errors import EXIT_GOOD, UserError, unknown
+from cli.errors import EXIT_GOOD, unknown
 from results import report, store, terminal
 from results.analysis import Analysis
 
@@ -50,14 +50,11 @@ def handle(arguments: argparse.Namespace) -> int:
     analysis = Analysis(store.load(arguments.results))
     analysis.baseline(arguments.baseline)
     out = arguments.out or store.result_path(arguments.results).parent
+    written = [name for name in formats if name != "terminal"]
+    if written:
+        files.folder(out)
     if "terminal" in formats:
         terminal.show(analysis, screen.tables(), arguments.baseline)
-    files = tuple(name for name in formats if name != "terminal")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        written = report.write(analysis, out, files, arguments.baseline)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error.strerror}; choose another folder") from None
-    for path in written:
+    for path in report.write(analysis, out, written, arguments.baseline):
         print(path)
     return EXIT_GOOD

@@ -11,6 +11,7 @@ from cli import (
     ablation,
     carry,
     entries,
+    files,
     launch,
     machine,
     options,
@@ -35,6 +36,7 @@ EXAMPLES = """examples:
   heaparena run --workloads churn --precision 2% --reps-max 60    repeat until the intervals are that narrow
   heaparena run --profile quick --passes time,latency=5,timeline  tail latency and memory over time as well
   heaparena run --profile quick --metric instructions             only what this metric needs, for CI
+  heaparena run --workloads churn:fill=before:live=1000..1000000  time per call against live blocks
   heaparena run --ablate --workloads churn,larson                 what each level of gomalloc buys
   heaparena run --out D --resume                    go on after a stop: only what is missing is measured
 
@@ -57,7 +59,8 @@ def add(commands: Any) -> None:
         "--workloads",
         action="append",
         metavar="W,...",
-        help="NAME[:key=value...], trace:FILE or FILE.hat, or program:NAME; default: those of the profile",
+        help="NAME[:key=value...], with key=A..B for A, 10 A, 100 A, ... B; trace:FILE or FILE.hat, or "
+        "program:NAME; default: those of the profile",
     )
     parser.add_argument("--profile", metavar="NAME", help=f"{profiles} (default: {USUAL})")
     options.add_repetition(parser)
@@ -104,7 +107,7 @@ def _further(arguments: argparse.Namespace, profile: Profile) -> tuple[bool, lis
     for name in entries.split_list(arguments.metric):
         if name not in METRICS:
             raise unknown("metric in --metric", name, METRICS)
-        wanted.append(METRICS[name].source)
+        wanted.append(METRICS[name].pass_)
     if not wanted:
         by_hand = arguments.profile is None and arguments.workloads
         return True, [] if by_hand else [one for one in profile.passes if not _impossible(one)]
@@ -125,9 +128,9 @@ def _further(arguments: argparse.Namespace, profile: Profile) -> tuple[bool, lis
     return found.pop(TIME, None) is not None, [found[name] for name in PASSES if name in found]
 
 
-def _impossible(source: PassPlan) -> bool:
+def _impossible(pass_: PassPlan) -> bool:
     """Whether this machine lacks what the pass needs."""
-    return source.name == INSTRUCTIONS and shutil.which("valgrind") is None
+    return pass_.name == INSTRUCTIONS and shutil.which("valgrind") is None
 
 
 def _refuse_idle(workloads: list[entries.Workload], allocators: list[entries.Allocator]) -> None:
@@ -167,7 +170,7 @@ def make_plan(arguments: argparse.Namespace, cpus_elsewhere: int | None = None) 
     known = worker.catalogue()
     wanted = entries.split_list(arguments.workloads)
     usual = [*profile.names(known["workloads"]), *entries.shipped_traces(profile.traces)]
-    workloads = entries.workloads(wanted or usual, known["workloads"])
+    workloads = entries.workloads(entries.ranges(wanted or usual), known["workloads"])
     allocators, missing = entries.allocators(
         entries.split_list(arguments.allocators),
         arguments.env,
@@ -184,8 +187,9 @@ def make_plan(arguments: argparse.Namespace, cpus_elsewhere: int | None = None) 
         warnings.append({"what": what, "todo": "apt-get install valgrind, then --resume"})
     cpus = len(chosen.cpus) or cpus_elsewhere or machine.cpus()
     scaling = () if threads else profile.scaling
+    default = cpus if wanted or profile.threads is None else profile.threads
     made = plan.Plan(
-        plan.rows(workloads, threads or [cpus], scaling, powers(cpus)),
+        plan.rows(workloads, threads or [default], scaling, powers(cpus)),
         allocators,
         repetitions,
         arguments.scale or profile.scale,
@@ -209,6 +213,6 @@ def handle(arguments: argparse.Namespace) -> int:
     out = options.out_folder(arguments)
     launcher = launch.choose(arguments)
     made = make_plan(arguments, launcher.cpus())
-    session.prepare_folder(out)
+    files.folder(out)
     with session.locked(out):
         return carry.carry_out(arguments, out, made, arguments.profile or USUAL, launcher=launcher)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli import build, trace_proof, worker
+from cli import build, files, trace_proof, worker
 from cli.errors import EXIT_GOOD, EXIT_USAGE, UserError
 from results import store, trace_page
 
@@ -183,6 +183,8 @@ OPTIONS = {
 def handle_stat(arguments: argparse.Namespace) -> int:
     if arguments.html is None:
         return handle_tool(arguments)
+    if arguments.html.is_dir():
+        raise UserError(f"--html {arguments.html} is a folder; give the name of a file")
     if not arguments.html.absolute().parent.is_dir():
         raise UserError(f"--html {arguments.html}: no such folder: {arguments.html.parent}; make it first")
     done = _tool([str(build.program("heaparena-trace")), "stat", "--json", "--", *arguments.files], True)
@@ -256,7 +258,7 @@ def _show(info: Json) -> None:
 
 
 def handle_info(arguments: argparse.Namespace) -> int:
-    info = worker.trace_info(trace_proof.existing(arguments.file))
+    info = worker.trace_info(files.trace(arguments.file))
     if arguments.json:
         print(json.dumps(info, indent=2))
         return EXIT_GOOD

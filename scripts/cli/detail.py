@@ -17,21 +17,21 @@ POINTS = 160  # of a curve
 FIELDS = ("ms", "rss", "live", "usable", "pss", "huge")
 
 
-def read(path: Path, source: str) -> Json:
+def read(path: Path, pass_: str) -> Json:
     """{"detail": ...} of a pass that has one, or {"error_occurred": ...}."""
-    trim = {LATENCY: _latency, TIMELINE: timeline, MAP: _whole}.get(source)
+    trim = {LATENCY: _latency, TIMELINE: timeline, MAP: _whole}.get(pass_)
     if trim is None:
         return {}
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError("it has more than 64 MiB")
         data = json.loads(path.read_bytes(), parse_constant=_refuse)
-        return {"detail": {source: trim(data[source])}}
+        return {"detail": {pass_: trim(data[pass_])}}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         return {
             "error_occurred": True,
-            "error_message": f"worker wrote no usable detail of pass {source}: {why}",
+            "error_message": f"worker wrote no usable detail of pass {pass_}: {why}",
         }
 
 

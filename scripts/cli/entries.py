@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
-from cli import build, elf, worker
+from cli import build, elf, files, worker
 from cli.errors import UserError, unknown
 
 Json = dict[str, Any]
@@ -87,10 +87,9 @@ def allocator_spec(text: str, known: Sequence[Json]) -> tuple[str, str]:
         path = names[path]["library"] or ""
         if not path:
             raise UserError(f"--allocators {text}: {target} has no library file of its own; give a path")
-    if not Path(path).is_file():
-        raise UserError(
-            f"--allocators {text}: no such file: {path or '(empty)'}; give the path of a shared library"
-        )
+    if not path:
+        raise UserError(f"--allocators {text}: no path; give that of a shared library")
+    files.readable(Path(path), f"--allocators {text}", "give the path of a shared library")
     if not elf.is_elf(Path(path)):
         raise UserError(f"--allocators {text}: {path} is not a shared library (no ELF file)")
     return name, f"{name}={os.path.abspath(path)}{colon}{prefix}"
@@ -209,9 +208,7 @@ def _file_and_pairs(text: str, kind: str, maker: str) -> tuple[Path, list[str]]:
     while len(parts) > 1 and "=" in parts[-1]:
         pairs.insert(0, parts.pop())
     path = Path(":".join(parts))
-    if not path.is_file():
-        raise UserError(f"--workloads {text}: no such file: {path}; `{maker.format(path)}` makes one")
-    return path, pairs
+    return files.readable(path, f"--workloads {text}", f"`{maker.format(path)}` makes one"), pairs
 
 
 def _model(text: str, entry: Json) -> Workload:
@@ -259,6 +256,23 @@ def _trace(text: str, entry: Json) -> Workload:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _decades(text: str) -> list[str]:
+    """NAME:key=A..B as one word for each of A, 10 A, 100 A, ... below B, and B; others as they are."""
+    ranged = re.fullmatch(r"([^/]*=)(\d{1,15})\.\.(\d{1,15})((?::.*)?)", text)
+    if not ranged:
+        return [text]
+    before, least, most, behind = ranged[1], int(ranged[2]), int(ranged[3]), ranged[4]
+    if not 0 < least < most:
+        raise UserError(f"--workloads {text}: {least}..{most} must rise from 1 or more")
+    steps = [least * 10**power for power in range(16) if least * 10**power < most]
+    return [word for value in [*steps, most] for word in _decades(f"{before}{value}{behind}")]
+
+
+def ranges(wanted: Sequence[str]) -> list[str]:
+    """Words of --workloads in which no range is left."""
+    return [word for text in wanted for word in _decades(text)]
 
 
 def workloads(wanted: Sequence[str], known: Sequence[Json]) -> list[Workload]:

@@ -42,7 +42,7 @@ class Merger:
         self.session, self.watcher, self.array = session, watcher, array
         self.plan, self.steering = session.plan, session.steering
         self.rows = {row.name: row for row in self.plan.rows}
-        self.sources = {source.name: source for source in self.plan.passes()}
+        self.passes = {pass_.name: pass_ for pass_ in self.plan.passes()}
         self.entries = {entry.name: entry for entry in self.plan.allocators}
         worker = build.program("heaparena-worker")
         images = {str(worker): machine.facts()["worker_build_id"]}
@@ -95,35 +95,35 @@ class Merger:
                 if begun < self.plan.repetitions or self.steering.is_open(row, begun):
                     last = min(time.repetitions, max(begun + 1, self._round(begun)))
                     yield from self._units(row, range(begun, last), time)
-        for source in self.plan.further:
-            for row in self.plan.rows:
-                yield from self._units(row, range(source.repetitions), source)
+        for pass_ in self.plan.further:
+            for row in self.plan.rows_of(pass_):
+                yield from self._units(row, range(pass_.repetitions), pass_)
 
     def _round(self, begun: int) -> int:
         return self.plan.repetitions if begun < self.plan.repetitions else begun + self.plan.repetitions
 
-    def _units(self, row: Row, blocks: range, source: PassPlan) -> Iterator[Json]:
+    def _units(self, row: Row, blocks: range, pass_: PassPlan) -> Iterator[Json]:
         for block in blocks:
-            lacking = self._lacking(row, block, source)
+            lacking = self._lacking(row, block, pass_)
             if lacking:
                 yield {
                     "do": "measure",
                     "name": f"{row.name}, block {block + 1}"
-                    + ("" if source.name == TIME else f", pass {source.name}"),
+                    + ("" if pass_.name == TIME else f", pass {pass_.name}"),
                     "row": row.name,
                     "block": block,
-                    "pass": source.name,
+                    "pass": pass_.name,
                     "same_kind": True,
                     "libraries": self.libraries,
                     "jobs": {sample.allocator.name: self._job(sample) for sample in lacking},
                 }
 
-    def _lacking(self, row: Row, block: int, source: PassPlan) -> list[Sample]:
-        samples = (Sample(row, entry, block, 0, source) for entry in self.plan.allocators)
+    def _lacking(self, row: Row, block: int, pass_: PassPlan) -> list[Sample]:
+        samples = (Sample(row, entry, block, 0, pass_) for entry in self.plan.allocators)
         return [
             sample
             for sample in samples
-            if (self.steering.cell(row, sample.allocator, source), block) not in self.steering.done
+            if (self.steering.cell(row, sample.allocator, pass_), block) not in self.steering.done
         ]
 
     def _job(self, sample: Sample) -> Json:
@@ -137,26 +137,26 @@ class Merger:
 
     def _collect(self, work: Json, result: Json) -> None:
         """Takes a unit's samples over. One that is no longer planned, or there already, is left."""
-        row, source = self.rows.get(work["row"]), self.sources.get(work["pass"])
-        if row is None or source is None:
+        row, pass_ = self.rows.get(work["row"]), self.passes.get(work["pass"])
+        if row is None or pass_ is None:
             return
         for one in result.get("samples", ()):
             entry = self.entries.get(one["allocator"])
             if entry is None or work["jobs"].get(entry.name) != self._job(
-                Sample(row, entry, work["block"], 0, source)
+                Sample(row, entry, work["block"], 0, pass_)
             ):
                 continue
-            sample = Sample(row, entry, work["block"], one["position"], source)
-            if (self.steering.cell(row, entry, source), sample.block) in self.steering.done:
+            sample = Sample(row, entry, work["block"], one["position"], pass_)
+            if (self.steering.cell(row, entry, pass_), sample.block) in self.steering.done:
                 continue
             one["raw"]["node"] = result["node"]
             self.session.record(sample, one["started"], one["raw"], self.watcher)
 
     def _give_up(self, work: Json, why: str) -> None:
         """A unit whose task was lost twice: its samples are failed ones."""
-        row, source = self.rows[work["row"]], self.sources[work["pass"]]
+        row, pass_ = self.rows[work["row"]], self.passes[work["pass"]]
         for position, name in enumerate(work["jobs"]):
-            sample = Sample(row, self.entries[name], work["block"], position, source)
+            sample = Sample(row, self.entries[name], work["block"], position, pass_)
             raw = {"error_occurred": True, "error_message": f"its task was lost twice: {why}"}
             self.session.record(sample, "", raw, self.watcher)
 

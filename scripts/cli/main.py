@@ -95,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         _check_command(words)
-        parsed = parser().parse_args(words)
+        parsed, strange = parser().parse_known_args(words)
+        if strange:  # said here, for argparse would name the help of the whole
+            raise UserError(f"unknown {' '.join(strange)}; see `heaparena {parsed.subcommand} --help`")
         status: int = parsed.handle(parsed)
         sys.stdout.flush()
         return status

@@ -33,13 +33,13 @@ class Sample:
     allocator: Allocator
     block: int
     position: int
-    source: PassPlan  # the pass
+    pass_: PassPlan
 
     @property
     def name(self) -> str:
         """As in results: further passes say which they are."""
         name = f"{self.row.name}/{self.allocator.name}"
-        return name if self.source.name == TIME else f"{name}/pass:{self.source.name}"
+        return name if self.pass_.name == TIME else f"{name}/pass:{self.pass_.name}"
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,23 @@ class Plan:
         return [*([self.time] if self.timed else []), *self.further]
 
     def block(
-        self, rows: Sequence[Row], block: int, source: PassPlan, chance: random.Random
+        self, rows: Sequence[Row], block: int, pass_: PassPlan, chance: random.Random
     ) -> Iterator[Sample]:
         """Rows in random order, and within each row every allocator once, in random order."""
         for row in chance.sample(list(rows), len(rows)):
-            yield from self.row(row, block, source, chance)
+            yield from self.row(row, block, pass_, chance)
 
-    def row(self, row: Row, block: int, source: PassPlan, chance: random.Random) -> Iterator[Sample]:
-        entries = self.entries_of(row, source)
+    def row(self, row: Row, block: int, pass_: PassPlan, chance: random.Random) -> Iterator[Sample]:
+        entries = self.entries_of(row, pass_)
         for position, allocator in enumerate(chance.sample(entries, len(entries))):
-            yield Sample(row, allocator, block, position, source)
+            yield Sample(row, allocator, block, position, pass_)
 
-    def entries_of(self, row: Row, source: PassPlan) -> list[Allocator]:
+    def rows_of(self, pass_: PassPlan) -> list[Row]:
+        """In the order of a further pass, whose budget may leave out the last."""
+        places = {name: place for place, name in enumerate(pass_.first)}
+        return sorted(self.rows, key=lambda row: places.get(row.workload.name, len(places)))
+
+    def entries_of(self, row: Row, pass_: PassPlan) -> list[Allocator]:
         """The allocators that take part in a row: collectors in mutator programs only, and only timed; in
         these, nobody whose blocks overlap. What serves replays only is in replays only."""
         if row.workload.mutator:
@@ -85,7 +90,7 @@ class Plan:
                 entry
                 for entry in self.allocators
                 if not {"shared-blocks", "trace-only"} & set(entry.traits)
-                and (source.name == TIME or not entry.collects)
+                and (pass_.name == TIME or not entry.collects)
             ]
         replays = row.workload.trace_sha256 is not None
         return [
@@ -94,21 +99,21 @@ class Plan:
             if not entry.collects and (replays or "trace-only" not in entry.traits)
         ]
 
-    def scale_of(self, source: PassPlan) -> float:
-        return self.scale * source.scale
+    def scale_of(self, pass_: PassPlan) -> float:
+        return self.scale * pass_.scale
 
-    def cell(self, row: Row, allocator: Allocator, source: PassPlan) -> str:
+    def cell(self, row: Row, allocator: Allocator, pass_: PassPlan) -> str:
         """Content key of a cell: equal keys mean that samples may stand side by side."""
         identity = [
             allocator.identity(),
             allocator.control_of is not None,
             row.workload.identity(),
             row.threads,
-            self.scale_of(source),
+            self.scale_of(pass_),
             self.seed,
         ]
-        if source.name != TIME:
-            identity.append(source.name)
+        if pass_.name != TIME:
+            identity.append(pass_.name)
         if self.cpus:
             identity.append(list(self.cpus))
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]

@@ -10,11 +10,11 @@ from typing import Callable, Sequence
 
 from rich.console import Console
 
-from cli import carry, entries, options, pinning, plan, program_check, programs, session, worker
+from cli import carry, entries, files, options, pinning, plan, program_check, programs, session, worker
 from cli.carry import Made
 from cli.errors import UserError
 from cli.profiles import PassPlan
-from cli.program_work import ProgramSource, ProgramWorkload, runnable
+from cli.program_work import ProgramSampler, ProgramWorkload, runnable
 from results.metrics import TIME, TIMELINE
 
 REPETITIONS = 5  # of the program set
@@ -28,7 +28,7 @@ def make_plan(
     chosen = pinning.choose(arguments.cpus, arguments.isolate)
     known = worker.catalogue()["allocators"]
     wanted = entries.split_list(arguments.allocators)
-    if not wanted:  # the limits and the textbook's are linked into the worker
+    if not wanted:  # the bounds and the textbook's are linked into the worker
         known = [entry for entry in known if entry["kind"] != "linked"]
     found, missing = entries.allocators(wanted, arguments.env, known)
     allocators = runnable(found, bool(wanted))
@@ -87,13 +87,13 @@ def handle(arguments: argparse.Namespace) -> int:
 
 def carry_out(arguments: argparse.Namespace, out: Path, made: Made, profile: str) -> int:
     """Warms up, measures, reports. The folder is locked all the while."""
-    session.prepare_folder(out)
+    files.folder(out)
     with session.locked(out):
         checked = _warm_up(arguments, made)
         rows = [plan.Row(work, 1) for work in checked.works]
         made = replace(made, plan=replace(made.plan, rows=rows), warnings=[*made.warnings, *checked.warnings])
-        source = ProgramSource(arguments.timeout, checked.references, checked.absent)
-        return carry.carry_out(arguments, out, made, profile, source)
+        sampler = ProgramSampler(arguments.timeout, checked.references, checked.absent)
+        return carry.carry_out(arguments, out, made, profile, sampler)
 
 
 def _warm_up(arguments: argparse.Namespace, made: Made) -> program_check.Checked:

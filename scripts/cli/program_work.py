@@ -153,8 +153,8 @@ def difference(theirs: Taken, reference: Taken) -> str:
     )
 
 
-class ProgramSource:
-    """Takes the samples of programs for a session (session.Source)."""
+class ProgramSampler:
+    """Takes the samples of programs for a session (session.Sampler)."""
 
     def __init__(
         self, timeout: float, references: Mapping[str, Taken], absent: Mapping[tuple[str, str], str]
@@ -171,7 +171,7 @@ class ProgramSource:
             return {"error_occurred": True, "error_message": absent}
         begin = time.monotonic()
         padding = chance.randrange(worker.PADDING_MOST)
-        curve = sample.source.name == TIMELINE
+        curve = sample.pass_.name == TIMELINE
         settings = {**sample.allocator.environment, "HEAPARENA_PADDING": "x" * padding}
         preload = real_program.preload_of(sample.allocator)
         taken = take(work, preload, settings, self.timeout, cpus, CURVE_SECONDS if curve else 0.0)

@@ -50,7 +50,7 @@ class PlainProgress:
         blocks = (
             f"{plan.repetitions}" if plan.most <= plan.repetitions else f"{plan.repetitions} to {plan.most}"
         )
-        further = "".join(f", then pass {source.name}" for source in plan.further)
+        further = "".join(f", then pass {pass_.name}" for pass_ in plan.further)
         self._say(
             f"{len(plan.rows)} workload rows x {len(plan.allocators)} allocators (with the A/A control)"
             + (f" x {blocks} blocks{further}" if plan.timed else further.replace(", then", ","))

@@ -30,7 +30,7 @@ TO_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
 SKIPPED = "skipped: this cell had failed twice in a row"
 
 
-class Source(Protocol):
+class Sampler(Protocol):
     """Who takes samples in the worker's place, and what they make it doubt (program_work.py)."""
 
     def measure(self, sample: Sample, cpus: Sequence[int], chance: random.Random) -> Json:
@@ -51,17 +51,6 @@ class Watcher(Protocol):
 
     def block_done(self, what: str, steering: Steering) -> None:
         ...
-
-
-def prepare_folder(out: Path) -> None:
-    """Makes `out` and proves that it can be written."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".heaparena-{os.getpid()}"
-        probe.write_text("writable\n", encoding="utf-8")
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error.strerror}; choose another folder") from None
 
 
 @contextlib.contextmanager
@@ -109,9 +98,9 @@ class Session:
         timeout: float,
         warnings: list[Json],
         left_out: list[str],
-        source: Source | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
-        self.plan, self.out, self.timeout, self.source = plan, out, timeout, source
+        self.plan, self.out, self.timeout, self.sampler = plan, out, timeout, sampler
         self.path = out / store.FILE_NAME
         self.before = machine.moment()
         facts = machine.facts()
@@ -130,7 +119,7 @@ class Session:
                     "repetitions": plan.repetitions,
                     "repetitions_most": plan.time.repetitions or plan.repetitions,
                     "precision": plan.precision,
-                    "passes": {source.name: source.repetitions for source in plan.passes()},
+                    "passes": {pass_.name: pass_.repetitions for pass_ in plan.passes()},
                     "cpus": list(plan.cpus),
                     "workloads_left_out": left_out,
                     "timeout_seconds": timeout,
@@ -198,8 +187,8 @@ class Session:
         chance = random.Random()
         with self.conducted():
             self._time(watcher, chance)
-            for source in self.plan.further:
-                self._further(source, watcher, chance)
+            for pass_ in self.plan.further:
+                self._further(pass_, watcher, chance)
 
     @contextlib.contextmanager
     def conducted(self, here: bool = True) -> Iterator[None]:
@@ -221,61 +210,59 @@ class Session:
 
     def _time(self, watcher: Watcher, chance: random.Random) -> None:
         """The time pass: blocks of whole rows, until every row has its repetitions and its precision."""
-        source = self.plan.time
-        for block in range(source.repetitions):
+        pass_ = self.plan.time
+        for block in range(pass_.repetitions):
             rows = [row for row in self.plan.rows if self.steering.is_open(row, block)]
             if not rows:
                 break
-            for sample in self.plan.block(rows, block, source, chance):
+            for sample in self.plan.block(rows, block, pass_, chance):
                 self._take(sample, watcher, chance)
-            watcher.block_done(f"block {block + 1} of {self._blocks_in_words(source)}", self.steering)
+            watcher.block_done(f"block {block + 1} of {self._blocks_in_words(pass_)}", self.steering)
         rough = self.steering.imprecise()
         if rough and self.plan.precision is not None:
             self.ours["warnings"].append(
                 {
-                    "what": f"after {source.repetitions} blocks the intervals are still wider than "
+                    "what": f"after {pass_.repetitions} blocks the intervals are still wider than "
                     f"{self.plan.precision * 100:g} % in: {', '.join(rough)}",
                     "todo": "go on with --resume and a larger --reps-max, or measure on a quieter machine",
                 }
             )
 
-    def _blocks_in_words(self, source: PassPlan) -> str:
+    def _blocks_in_words(self, pass_: PassPlan) -> str:
         least = self.plan.repetitions
-        return f"{least}" if source.repetitions == least else f"{least} to {source.repetitions}"
+        return f"{least}" if pass_.repetitions == least else f"{least} to {pass_.repetitions}"
 
-    def _further(self, source: PassPlan, watcher: Watcher, chance: random.Random) -> None:
-        """A further pass, row by row in the plan's order; the pass's budget may leave out the last rows."""
-        left_out = self.steering.over_budget.setdefault(source.name, [])
-        for block in range(source.repetitions):
-            for row in self.plan.rows:
-                if row.name in left_out or self._too_long(source, row):
+    def _further(self, pass_: PassPlan, watcher: Watcher, chance: random.Random) -> None:
+        """A further pass, row by row; the pass's budget may leave out the last rows."""
+        left_out = self.steering.over_budget.setdefault(pass_.name, [])
+        for block in range(pass_.repetitions):
+            for row in self.plan.rows_of(pass_):
+                if row.name in left_out or self._too_long(pass_, row):
                     left_out += [row.name] if row.name not in left_out else []
                     continue
                 begin = time.monotonic()
-                for sample in self.plan.row(row, block, source, chance):
+                for sample in self.plan.row(row, block, pass_, chance):
                     self._take(sample, watcher, chance)
-                self.steering.spent[source.name] += time.monotonic() - begin
-            watcher.block_done(
-                f"pass {source.name}, block {block + 1} of {source.repetitions}", self.steering
-            )
+                self.steering.spent[pass_.name] += time.monotonic() - begin
+            watcher.block_done(f"pass {pass_.name}, block {block + 1} of {pass_.repetitions}", self.steering)
         if left_out:
             self.ours["warnings"].append(
                 {
-                    "what": f"pass {source.name} took its {source.budget_seconds:g} s and left out "
+                    "what": f"pass {pass_.name} took its {pass_.budget_seconds:g} s and left out "
                     f"{len(left_out)} of {len(self.plan.rows)} rows: {', '.join(left_out)}",
-                    "todo": f"--passes time,{source.name} measures all of them",
+                    "todo": f"--passes time,{pass_.name} measures all of them",
                 }
             )
 
-    def _too_long(self, source: PassPlan, row: Row) -> bool:
+    def _too_long(self, pass_: PassPlan, row: Row) -> bool:
         """Whether the pass has used up its budget, and the row lacks a sample."""
-        if source.budget_seconds is None or self.steering.spent[source.name] < source.budget_seconds:
+        if pass_.budget_seconds is None or self.steering.spent[pass_.name] < pass_.budget_seconds:
             return False
-        cells = (self.steering.cell(row, entry, source) for entry in self.plan.entries_of(row, source))
+        cells = (self.steering.cell(row, entry, pass_) for entry in self.plan.entries_of(row, pass_))
         return any((cell, 0) not in self.steering.done for cell in cells)
 
     def _take(self, sample: Sample, watcher: Watcher, chance: random.Random) -> None:
-        cell = self.steering.cell(sample.row, sample.allocator, sample.source)
+        cell = self.steering.cell(sample.row, sample.allocator, sample.pass_)
         if (cell, sample.block) in self.steering.done:
             return
         if self.steering.gives_up(cell):
@@ -288,7 +275,7 @@ class Session:
 
     def record(self, sample: Sample, started: str, raw: Json, watcher: Watcher) -> None:
         """Takes a sample into the results, whoever measured it."""
-        cell = self.steering.cell(sample.row, sample.allocator, sample.source)
+        cell = self.steering.cell(sample.row, sample.allocator, sample.pass_)
         context = raw.pop("worker_context", {})
         for key in ("library_build_type", "benchmark_version"):
             if key in context:
@@ -300,8 +287,8 @@ class Session:
             self.save()
 
     def _sample(self, sample: Sample, chance: random.Random) -> Json:
-        if self.source is not None:
-            return self.source.measure(sample, self.plan.cpus, chance)
+        if self.sampler is not None:
+            return self.sampler.measure(sample, self.plan.cpus, chance)
         return worker.measure(self.job(sample), chance)
 
     def job(self, sample: Sample) -> worker.Job:
@@ -312,11 +299,11 @@ class Session:
             sample.row.workload.spec,
             sample.row.threads,
             self.plan.seed + sample.block,
-            self.plan.scale_of(sample.source),
-            sample.block == 0 and sample.source.name == TIME,
+            self.plan.scale_of(sample.pass_),
+            sample.block == 0 and sample.pass_.name == TIME,
             entry.environment,
             self.timeout,
-            sample.source.name,
+            sample.pass_.name,
             self.plan.cpus,
         )
 
@@ -324,7 +311,7 @@ class Session:
         """The benchmark entry in the result file: Google Benchmark's keys, ours, then the worker's
         counters."""
         row, allocator = sample.row, sample.allocator
-        name, source = sample.name, sample.source.name
+        name, pass_ = sample.name, sample.pass_.name
         failed = bool(raw.get("error_occurred"))
         to_ms = TO_MS.get(str(raw.get("time_unit", "ns")), 1e-6)
         facts = {} if failed else worker.label_facts(raw)
@@ -334,7 +321,7 @@ class Session:
             "per_family_instance_index": 0,
             "run_name": name,
             "run_type": "iteration",
-            "repetitions": self.ours["passes"][source],
+            "repetitions": self.ours["passes"][pass_],
             "repetition_index": sample.block,
             "threads": int(raw.get("worker_threads", row.threads)),
             "iterations": 0 if failed else int(raw.get("iterations", 1)),
@@ -344,7 +331,7 @@ class Session:
             "allocator": allocator.name,
             "workload": row.workload.name,
             "cell": cell,
-            **({"pass": source} if source != TIME else {}),
+            **({"pass": pass_} if pass_ != TIME else {}),
             "block": sample.block,
             "position": sample.position,
             "session": self.ours["sessions"],
@@ -367,8 +354,8 @@ class Session:
                 self.ours["load"].update({"after": after, "steal_percent": steal})
                 self.ours["warnings"] += machine.warnings_after(steal, self.before, after, machine.cpus())
             self.ours["warnings"] += self._doubts()
-            if self.source is not None:
-                self.ours["warnings"] += self.source.doubts(self.results["benchmarks"])
+            if self.sampler is not None:
+                self.ours["warnings"] += self.sampler.doubts(self.results["benchmarks"])
             self.save()
         finally:
             signal.signal(signal.SIGINT, before)

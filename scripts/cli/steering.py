@@ -16,7 +16,7 @@ from results.stats import Estimate
 Json = dict[str, Any]
 
 FAILURES_TO_SKIP = 2  # in a row
-TIMED = [metric for metric in METRICS.values() if metric.source == TIME]
+TIMED = [metric for metric in METRICS.values() if metric.pass_ == TIME]
 # How long a sample of a further pass lasts, as (factor, seconds) of one of time, until one was seen.
 GUESSES = {LATENCY: (1.5, 0.0), TIMELINE: (1.1, 5.2), INSTRUCTIONS: (40.0, 1.0)}
 
@@ -34,14 +34,14 @@ class Steering:
         self.values: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
         self._reach: dict[str, float] = {}  # of rows whose samples have not changed since
         self._cells = {
-            (source.name, row.name, entry.name): plan.cell(row, entry, source)
-            for source in plan.passes()
+            (pass_.name, row.name, entry.name): plan.cell(row, entry, pass_)
+            for pass_ in plan.passes()
             for row in plan.rows
             for entry in plan.allocators
         }
 
-    def cell(self, row: Row, entry: Allocator, source: PassPlan) -> str:
-        return self._cells[source.name, row.name, entry.name]
+    def cell(self, row: Row, entry: Allocator, pass_: PassPlan) -> str:
+        return self._cells[pass_.name, row.name, entry.name]
 
     def planned(self) -> dict[tuple[str, str, str], str]:
         """(pass, row, allocator) -> cell."""
@@ -74,7 +74,7 @@ class Steering:
 
     def reach(self, row: str) -> float:
         """How far the widest 95 % interval of the row's ratios reaches to one side, as a fraction.
-        Limits and failing cells do not count."""
+        Bounds and failing cells do not count."""
         if row not in self._reach:
             self._reach[row] = self._widest(row)
         return self._reach[row]
@@ -144,40 +144,40 @@ class Steering:
         average = sum(seen) / len(seen) if seen else None
         done = total = 0
         left = 0.0
-        for source in self.plan.passes():
-            ours, whole, seconds = self._of_pass(source, average or 0.0)
+        for pass_ in self.plan.passes():
+            ours, whole, seconds = self._of_pass(pass_, average or 0.0)
             done, total, left = done + ours, total + whole, left + seconds
         return done, max(total, done), None if average is None else left
 
-    def _of_pass(self, source: PassPlan, average: float) -> tuple[int, int, float]:
+    def _of_pass(self, pass_: PassPlan, average: float) -> tuple[int, int, float]:
         done = missing = 0
         left = 0.0
         for row in self.plan.rows:
-            entries = self.plan.entries_of(row, source)
-            cells = [self.cell(row, entry, source) for entry in entries]
+            entries = self.plan.entries_of(row, pass_)
+            cells = [self.cell(row, entry, pass_) for entry in entries]
             begun = max(
-                (sum((cell, block) in self.done for block in range(source.repetitions)) for cell in cells),
+                (sum((cell, block) in self.done for block in range(pass_.repetitions)) for cell in cells),
                 default=0,
             )
-            blocks = self._blocks(row, begun) if source.name == TIME else source.repetitions
+            blocks = self._blocks(row, begun) if pass_.name == TIME else pass_.repetitions
             for entry, cell in zip(entries, cells):
-                have = sum((cell, block) in self.done for block in range(source.repetitions))
+                have = sum((cell, block) in self.done for block in range(pass_.repetitions))
                 done += have
-                if row.name not in self.over_budget.get(source.name, ()):
+                if row.name not in self.over_budget.get(pass_.name, ()):
                     missing += max(0, blocks - have)
-                    left += max(0, blocks - have) * self._seconds(row, entry, source, average)
-        if source.budget_seconds is not None:
-            left = min(left, max(0.0, source.budget_seconds - self.spent[source.name]))
+                    left += max(0, blocks - have) * self._seconds(row, entry, pass_, average)
+        if pass_.budget_seconds is not None:
+            left = min(left, max(0.0, pass_.budget_seconds - self.spent[pass_.name]))
         return done, done + missing, left
 
-    def _seconds(self, row: Row, entry: Allocator, source: PassPlan, average: float) -> float:
-        cell = self.cell(row, entry, source)
+    def _seconds(self, row: Row, entry: Allocator, pass_: PassPlan, average: float) -> float:
+        cell = self.cell(row, entry, pass_)
         if self.gives_up(cell):
             return 0.0
         seen = self.durations.get(cell)
         if seen:
             return sum(seen) / len(seen)
-        if source.name == TIME or not self.plan.timed:
+        if pass_.name == TIME or not self.plan.timed:
             return average
-        factor, more = GUESSES[source.name]
-        return self._seconds(row, entry, self.plan.time, average) * factor * source.scale + more
+        factor, more = GUESSES[pass_.name]
+        return self._seconds(row, entry, self.plan.time, average) * factor * pass_.scale + more

@@ -73,6 +73,7 @@ def test_help_has_examples(heaparena: Run, command: str) -> None:
 
 
 RUN = ["run", "--reps", "1", "--out", "D"]
+KNOWN = ROOT / "results" / "testdata" / "known.json"
 BAD: list[tuple[list[str], str]] = [
     (["rum"], "did you mean run"),
     ([], "--help"),
@@ -120,7 +121,14 @@ BAD: list[tuple[list[str], str]] = [
     ([*RUN, "--env", "system:X"], "NAME:VARIABLE=VALUE"),
     ([*RUN, "--env", "sistem:X=1"], "did you mean system"),
     ([*RUN, "--baseline", "jemaloc"], "did you mean jemalloc"),
-    (["replay", "none.hat"], "none.hat: no such trace"),
+    ([*RUN, "--allocators", "x=/tmp"], "/tmp is a folder; give a file"),
+    ([*RUN, "--workloads", "trace:/tmp"], "/tmp is a folder; give a file"),
+    ([*RUN, "--workloads", "trace:/dev/null"], "/dev/null is no ordinary file"),
+    ([*RUN, "--frobnicate", "3"], "unknown --frobnicate 3; see `heaparena run --help`"),
+    (["run", "--out", "/dev/null"], "--out /dev/null: is a file; give a folder"),
+    (["report", str(KNOWN), "--out", "/dev/null"], "--out /dev/null: is a file; give a folder"),
+    (["trace", "stat", "bad.hat", "--html", "/tmp"], "--html /tmp is a folder"),
+    (["replay", "none.hat"], "no such file: none.hat; `heaparena record -o none.hat -- CMD` makes one"),
     (["replay", "bad.hat"], "offset 64"),
     (["trace", "info", "bad.hat"], "offset 64"),
     (["report", "nowhere"], "nowhere: no such file"),
@@ -142,6 +150,7 @@ def test_bad_input_gets_one_line_and_exit_2(
     done = heaparena(*words)
     assert done.returncode == 2
     assert said in done.stderr and done.stderr.startswith("heaparena: ") and done.stderr.count("\n") == 1
+    assert done.stdout == ""
     assert not (tmp_path / "D").exists()
 
 

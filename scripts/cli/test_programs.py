@@ -18,7 +18,7 @@ from cli import cmd_doctor, elf, listening, program_check, program_work, program
 from cli.conftest import Run
 from cli.entries import Allocator
 from cli.errors import UserError
-from cli.program_work import ProgramSource, ProgramWorkload, Taken, difference, runnable
+from cli.program_work import ProgramSampler, ProgramWorkload, Taken, difference, runnable
 from cli.real_program import Outcome
 
 LIBC = "/lib/x86_64-linux-gnu/libc.so.6"
@@ -66,10 +66,10 @@ def test_doubts_are_of_outputs_that_depend_on_the_allocator_alone() -> None:
     def entries(*pairs: tuple[str, str]) -> list[dict[str, Any]]:
         return [{"workload": "it", "allocator": name, "output_sha256": text} for name, text in pairs]
 
-    source = ProgramSource(1.0, {}, {})
-    assert source.doubts(entries(("a", "1"), ("a", "1"), ("b", "1"))) == []
-    assert source.doubts(entries(("a", "1"), ("a", "2"), ("b", "3"))) == []  # the program's own doing
-    assert len(source.doubts(entries(("a", "1"), ("a", "1"), ("b", "2"), ("b", "2")))) == 1
+    sampler = ProgramSampler(1.0, {}, {})
+    assert sampler.doubts(entries(("a", "1"), ("a", "1"), ("b", "1"))) == []
+    assert sampler.doubts(entries(("a", "1"), ("a", "2"), ("b", "3"))) == []  # the program's own doing
+    assert len(sampler.doubts(entries(("a", "1"), ("a", "1"), ("b", "2"), ("b", "2")))) == 1
 
 
 def saw(program: str = "/bin/it", following: str = "/lib/libx.so", size: int = 0) -> witness.Testimony:

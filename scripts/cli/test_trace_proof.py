@@ -96,12 +96,12 @@ def test_orders_are_compared_where_the_program_tells_apart() -> None:
 
 
 BAD = [
-    (["verify", "none.hat"], "none.hat: no such trace"),
-    (["validate", "none.hat", "--", "true"], "none.hat: no such trace"),
+    (["verify", "none.hat"], "no such file: none.hat"),
+    (["validate", "none.hat", "--", "true"], "no such file: none.hat"),
     (["validate", "t.hat"], "no program given"),
     (["validate", "t.hat", "--blocks", "9", "--", "true"], "options stand before FILE"),
     (["validate", "--blocks", "2", "t.hat", "--", "true"], "at least 5"),
-    (["validate", "--input", "none", "t.hat", "--", "true"], "none: no such file"),
+    (["validate", "--input", "none", "t.hat", "--", "true"], "--input: no such file: none"),
     (["validate", "--baseline", "none", "--allocators", "system", "t.hat", "--", "true"], "--baseline none"),
     (["validate", "t.hat", "--", "no-such-program"], "no such program"),
 ]

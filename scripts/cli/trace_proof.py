@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from cli import entries, program_check, real_program, screen, validation, worker
+from cli import entries, files, program_check, real_program, screen, validation, worker
 from cli.errors import EXIT_FAILED, EXIT_GOOD, UserError
 from cli.program_work import runnable
 
@@ -34,12 +34,6 @@ Runs the program that the trace is of under each allocator (by LD_PRELOAD) and r
 turn and in random order, the baseline twice for the noise floor. Prints time and peak resident memory of
 both, and whether replay orders alike whatever the program tells apart. The exit status is 1 if it does not,
 or if Spearman's rho for memory is below 0.8."""
-
-
-def existing(path: Path) -> Path:
-    if not path.is_file():
-        raise UserError(f"{path}: no such trace; `heaparena record -o {path} -- CMD` makes one")
-    return path
 
 
 def add(actions: Any) -> None:
@@ -92,7 +86,7 @@ def handle_verify(arguments: argparse.Namespace) -> int:
     entry = entries.allocators([arguments.allocator], None, known)[0][0]
     lines = []
     for path in arguments.files:
-        info = worker.trace_info(existing(path))
+        info = worker.trace_info(files.trace(path))
         recorded = {key: int(info[key]) for key in REPRODUCED}
         # Calls to the allocator: threads' births and ends are operations of the trace too.
         recorded["operations"] -= sum(
@@ -133,9 +127,9 @@ def handle_validate(arguments: argparse.Namespace) -> int:
         )
     if arguments.blocks < 5:
         raise UserError(f"--blocks {arguments.blocks}: give at least 5, or no interval means anything")
-    if arguments.input is not None and not arguments.input.is_file():
-        raise UserError(f"--input {arguments.input}: no such file")
-    trace = existing(arguments.file).resolve()
+    if arguments.input is not None:
+        files.readable(arguments.input, "--input")
+    trace = files.trace(arguments.file).resolve()
     worker.trace_info(trace)
     program_check.program_file(command, None, "trace validate")
     wanted = entries.split_list(arguments.allocators)

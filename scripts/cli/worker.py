@@ -218,7 +218,7 @@ class Job:
     verify: bool
     environment: Mapping[str, str]
     timeout: float
-    source: str = TIME  # the pass
+    pass_: str = TIME
     cpus: tuple[int, ...] = ()
     more: tuple[str, ...] = ()  # options of the pass
 
@@ -237,8 +237,8 @@ class Job:
             "--out",
             out,
         ]
-        if self.source != TIME:
-            command += ["--pass", self.source, "--detail", f"{out}.detail", *self.more]
+        if self.pass_ != TIME:
+            command += ["--pass", self.pass_, "--detail", f"{out}.detail", *self.more]
         return [*command, "--verify"] if self.verify else command
 
 
@@ -255,16 +255,16 @@ def measure(job: Job, chance: random.Random) -> Json:
                 ended = run_program(command, environment, job.timeout)
         except OSError as error:
             ended = Ended(127, f"cannot be started: {error.strerror}", 0.0)
-        entry = _entry(ended, out, job.timeout, job.source)
-        if job.source != TIME and not entry.get("error_occurred"):
-            entry.update(detail.read(Path(f"{out}.detail"), job.source))
+        entry = _entry(ended, out, job.timeout, job.pass_)
+        if job.pass_ != TIME and not entry.get("error_occurred"):
+            entry.update(detail.read(Path(f"{out}.detail"), job.pass_))
     entry["worker_seconds"] = round(ended.seconds, 6)
     entry["environment_padding"] = padding
     return entry
 
 
-def _entry(ended: Ended, out: Path, timeout: float, source: str) -> Json:
-    entry, fault = _read_result(out, REQUIRED_COUNTERS[source])
+def _entry(ended: Ended, out: Path, timeout: float, pass_: str) -> Json:
+    entry, fault = _read_result(out, REQUIRED_COUNTERS[pass_])
     said = entry.get("error_message") if entry.get("error_occurred") else None
     if ended.status is None:
         reason = f"timeout: no result within {timeout:g} s"

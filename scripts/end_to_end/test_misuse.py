@@ -122,6 +122,7 @@ def test_bad_input(heaparena: Command) -> None:
     refused(heaparena("misuse", "--sizes", "2MiB"), "2MiB", "1MiB")
     refused(heaparena("misuse", "--threads", "third"), "other")
     refused(heaparena("misuse", "--allocators", "null"), "misused")
+    refused(heaparena("misuse", "--out", "/dev/null"), "is a file; give a folder")
     refused(heaparena("misuse", "--misuse", "double-free"), "--search")
     refused(
         heaparena("misuse", "--allocators", "gomalloc", "--expect-detected", "system", "--trials", "1"),
