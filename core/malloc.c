@@ -228,7 +228,7 @@ static void *calloc_small(size_t size) {
     return NULL;
   if (!fresh)
     memset(object, 0, size_class_size[size_class]);
-  else // a page that is read before it is written costs two faults, and the second one disturbs all processors
+  else // a page that is read before it is written costs two faults
     *(volatile char *)object = 0;
   return object;
 }
