@@ -173,6 +173,14 @@ static int do_leave(void) {
   return 0;
 }
 
+static int do_join(void) {
+  pthread_t thread;
+  pthread_create(&thread, NULL, leave, NULL);
+  pthread_join(thread, NULL);
+  report(BLOCKS, 0, 0);
+  return 0;
+}
+
 // C11's threads, and the other ways to join; ends by quick_exit.
 static int c11_exchange(void *argument) {
   exchange(argument);
@@ -216,6 +224,8 @@ int main(int count, char **values) {
     return do_kill();
   if (strcmp(what, "leave") == 0)
     return do_leave();
+  if (strcmp(what, "join") == 0)
+    return do_join();
   if (strcmp(what, "plain") != 0)
     return 2;
   allocate_and_free(30);

@@ -24,6 +24,8 @@ static void make_spool(const char *name) {
   assert_non_null(realpath(path, spool));
 }
 
+static const char *preloaded = RECORDER;
+
 // Runs the fixture under the recorder; its output goes to `output`. `file_limit`: bytes per file, 0 for none.
 // `what`: its argument, or two with a blank between them.
 static int run_fixture(const char *what, char *output, size_t output_size, size_t file_limit) {
@@ -33,7 +35,7 @@ static int run_fixture(const char *what, char *output, size_t output_size, size_
   if (child == 0) {
     dup2(ends[1], STDOUT_FILENO);
     close(ends[0]);
-    setenv("LD_PRELOAD", RECORDER, 1);
+    setenv("LD_PRELOAD", preloaded, 1);
     setenv("HEAPARENA_SPOOL", spool, 1);
     if (file_limit != 0) {
       signal(SIGXFSZ, SIG_IGN);
@@ -143,6 +145,20 @@ static void threads_of_all_makes(void **state) {
   assert_int_equal(totals.flags, 0); // quick_exit() is a good end
   assert_int_equal(totals.by_kind[HA_OP_SPAWN], 4);
   assert_int_equal(totals.by_kind[HA_OP_JOIN], 4);
+}
+
+// The machine does not let a thread begin while another waits in join for it.
+static void joins_a_thread_that_begins_late(void **state) {
+  (void)state;
+  ha_trace_totals totals;
+  ha_collect_remarks remarks;
+  preloaded = RECORDER " " LATE_START;
+  record("join", &totals, &remarks);
+  preloaded = RECORDER;
+  assert_int_equal(totals.threads, 2);
+  assert_int_equal(totals.flags, 0);
+  assert_int_equal(totals.by_kind[HA_OP_SPAWN], 1);
+  assert_int_equal(totals.by_kind[HA_OP_JOIN], 1);
 }
 
 static void reallocs_between_threads(void **state) {
@@ -300,6 +316,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(threads_and_remote_frees),
       cmocka_unit_test(threads_of_all_makes),
+      cmocka_unit_test(joins_a_thread_that_begins_late),
       cmocka_unit_test(reallocs_between_threads),
       cmocka_unit_test(realloc_storm),
       cmocka_unit_test(forked_child),

@@ -86,14 +86,21 @@ add_executable(heaparena-record-own ${trace_dir}/record_own_malloc.c)
 target_compile_options(heaparena-record-own PRIVATE -O1 -Wall -Wextra -fno-builtin)
 target_compile_definitions(heaparena-record-own PRIVATE _GNU_SOURCE)
 
+# A machine that is slow to let a thread begin.
+add_library(heaparena-record-late-start SHARED ${trace_dir}/record_late_start.c)
+target_compile_options(heaparena-record-late-start PRIVATE -O1 -Wall -Wextra -fvisibility=hidden)
+target_compile_definitions(heaparena-record-late-start PRIVATE _GNU_SOURCE)
+target_link_libraries(heaparena-record-late-start PRIVATE Threads::Threads)
+
 ha_add_unit_test(record_test SOURCES ${trace_dir}/record_test.c LIBS heaparena_trace_test_support heaparena_collect)
 target_compile_definitions(record_test PRIVATE
   RECORDER="$<TARGET_FILE:heaparena-record>"
+  LATE_START="$<TARGET_FILE:heaparena-record-late-start>"
   FIXTURE="$<TARGET_FILE:heaparena-record-fixture>"
   STATIC_FIXTURE="$<TARGET_FILE:heaparena-record-static>"
   OWN_FIXTURE="$<TARGET_FILE:heaparena-record-own>"
   TOOL="$<TARGET_FILE:heaparena-trace>")
-add_dependencies(record_test heaparena-record heaparena-record-fixture heaparena-record-static heaparena-record-own
+add_dependencies(record_test heaparena-record heaparena-record-late-start heaparena-record-fixture heaparena-record-static heaparena-record-own
   heaparena-trace)
 
 # The test has its own ha_param_text() in place of catalog.c's.
