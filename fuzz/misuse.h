@@ -127,7 +127,6 @@ misuse_block *misuse_find(misuse_trial *trial, const void *at);
 // No longer owned; the last block takes its place in the table.
 void misuse_disown(misuse_trial *trial, misuse_block *block);
 // Ends the child with the verdict "corruption" if bytes of owned blocks are not what was written.
-void misuse_verify(misuse_trial *trial, const misuse_block *block, const char *when);
 void misuse_verify_all(misuse_trial *trial, const char *when);
 // Ends the child with a verdict of its own.
 __attribute__((noreturn, format(printf, 3, 4))) void misuse_end(misuse_trial *trial, misuse_verdict verdict,

@@ -103,7 +103,7 @@ void misuse_disown(misuse_trial *trial, misuse_block *block) {
   *block = trial->blocks[--trial->count];
 }
 
-void misuse_verify(misuse_trial *trial, const misuse_block *block, const char *when) {
+static void verify(misuse_trial *trial, const misuse_block *block, const char *when) {
   for (size_t i = next_byte(block, 0); i < block->size; i = next_byte(block, i + 1))
     if (block->at[i] != byte_of(block, i))
       misuse_end(trial, MISUSE_CORRUPTION, "%s, byte %zu of a live block had changed: %s of %zu bytes", when,
@@ -112,7 +112,7 @@ void misuse_verify(misuse_trial *trial, const misuse_block *block, const char *w
 
 void misuse_verify_all(misuse_trial *trial, const char *when) {
   for (unsigned i = 0; i < trial->count; i++)
-    misuse_verify(trial, &trial->blocks[i], when);
+    verify(trial, &trial->blocks[i], when);
 }
 
 static void take(misuse_trial *trial, size_t size) {
@@ -125,7 +125,7 @@ static void take(misuse_trial *trial, size_t size) {
 }
 
 static void release(misuse_trial *trial, misuse_block *block) {
-  misuse_verify(trial, block, "after the wrong operation");
+  verify(trial, block, "after the wrong operation");
   void *at = block->at;
   misuse_disown(trial, block);
   trial->alloc->free(at);

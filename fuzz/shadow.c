@@ -44,7 +44,8 @@ bool fuzz_shadow_fail(fuzz_shadow *shadow, fuzz_oracle oracle, int block, int ot
   return false;
 }
 
-size_t fuzz_usable(const fuzz_subject *subject, void *block, size_t requested) {
+// Asks the subject; `requested` if it has no such function.
+static size_t usable_of(const fuzz_subject *subject, void *block, size_t requested) {
   return subject->alloc.usable_size ? subject->alloc.usable_size(block) : requested;
 }
 
@@ -210,7 +211,7 @@ bool fuzz_shadow_add(fuzz_shadow *shadow, const fuzz_subject *subject, void *mem
       !fuzz_shadow_fail(shadow, FUZZ_ORACLE_ALIGNMENT, slot, -1,
                         "block %p of %zu bytes is not a multiple of %zu", memory, requested, owed))
     return false;
-  size_t usable = fuzz_usable(subject, memory, requested);
+  size_t usable = usable_of(subject, memory, requested);
   if (usable < requested) {
     if (!fuzz_shadow_fail(shadow, FUZZ_ORACLE_USABLE, slot, -1,
                           "usable size %zu of a block of %zu requested bytes", usable, requested))
@@ -294,7 +295,7 @@ void fuzz_shadow_restore(fuzz_shadow *shadow, uint32_t slot, const fuzz_block *b
 
 static bool check_unchanged(fuzz_shadow *shadow, const fuzz_subject *subject, uint32_t slot) {
   const fuzz_block *block = &shadow->blocks[slot];
-  size_t usable = fuzz_usable(subject, (void *)block->address, block->requested);
+  size_t usable = usable_of(subject, (void *)block->address, block->requested);
   if (usable != block->usable && subject->alloc.usable_size &&
       !fuzz_shadow_fail(shadow, FUZZ_ORACLE_FAILED, (int)slot, -1,
                         "after a failed call slot %u's usable size is %zu, not %zu", slot, usable,

@@ -112,9 +112,6 @@ void fuzz_shadow_reset(fuzz_shadow *shadow, uint32_t enabled, fuzz_verdict *verd
 __attribute__((format(printf, 5, 6))) bool fuzz_shadow_fail(fuzz_shadow *shadow, fuzz_oracle oracle,
                                                             int block, int other, const char *format, ...);
 
-// Asks the subject's usable size; requested if it has no such function.
-size_t fuzz_usable(const fuzz_subject *subject, void *block, size_t requested);
-
 // A block was returned for `requested` bytes: checks alignment, usable size and overlap, takes it into `slot`
 // and writes its pattern over all usable bytes (samples of large ones). `zeroed`: it came from calloc. The slot
 // must be empty. False: a fault was found; the block is not in the shadow then.

@@ -36,6 +36,7 @@ OP_TARGETS = ("ops", "threads", "schedule", "oom", "differential")
 # libFuzzer programs of their own, in builds with the preset `fuzz`.
 FILE_TARGETS = ("trace", "import_text", "import_mtrace", "options", "core")
 PROGRESS = re.compile(rb"^#(\d+)\s+\S+\s+(?:cov: (\d+) )?(?:ft: (\d+) )?corp: (\d+)/\S+")
+SEEDS_APART = 1009  # more than there are jobs
 LIBFUZZER_INTERRUPTED = 72
 FOUND = 77
 SAY_EVERY = 5.0
@@ -114,9 +115,12 @@ class Worker:
     campaign: Campaign
     number: int
     arguments: list[str]
+    runs: int  # executions that it owes; 0: as many as there is time for
+    seed: int  # of its first process; 0: chance
     process: subprocess.Popen[bytes] | None = None
     log: IO[bytes] | None = None
     read: int = 0
+    starts: int = 0
     before: int = 0  # executions of processes of this worker that ended
     executions: int = 0
     features: int = 0
@@ -131,18 +135,33 @@ class Worker:
         return self.campaign.out / f"worker-{self.number}.log"
 
     def start(self) -> None:
+        """A process for the executions still owed, if there are any."""
         campaign = self.campaign
-        libfuzzer = [*self.arguments, str(campaign.corpus)]
+        self.before += self.executions
+        self.executions = 0
+        libfuzzer = list(self.arguments)
+        if self.runs:
+            if self.before >= self.runs:
+                return
+            libfuzzer.append(f"-runs={self.runs - self.before}")
+        if self.seed:  # another one behind each finding: the same would find the same
+            libfuzzer.append(f"-seed={self.seed + SEEDS_APART * self.starts}")
+        self.starts += 1
+        libfuzzer.append(str(campaign.corpus))
         if campaign.own_program:
             command = [str(campaign.program), *libfuzzer]
         else:
             journal = ["--journal", str(self.journal)]
             command = [str(campaign.program), "run", *campaign.options, *journal, "--", *libfuzzer]
         self.read = 0
-        self.before += self.executions
-        self.executions = 0
+        if self.log:
+            self.log.close()
         self.log = open(self.log_path, "wb")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+
+    def count(self) -> None:
+        """Executions by the journal too: libFuzzer's own lines come late."""
+        self.executions = max(self.executions, int(self.state().get("programs", 0)))
 
     def look(self) -> None:
         """Takes in what libFuzzer wrote since the last look."""
@@ -261,16 +280,13 @@ def _merge(campaign: Campaign) -> None:
     campaign.say(f"merged: {kept:,} of {before:,} inputs kept")
 
 
-def _arguments(arguments: argparse.Namespace, campaign: Campaign, number: int) -> list[str]:
+def _worker(arguments: argparse.Namespace, campaign: Campaign, number: int) -> Worker:
     own = ["-reload=1", "-print_final_stats=0", "-timeout=25", "-use_value_profile=0"]
-    if arguments.runs:
-        own.append(f"-runs={max(1, arguments.runs // arguments.jobs)}")
     own.append(f"-artifact_prefix={campaign.out / 'findings'}/")
-    if arguments.seed:
-        own.append(f"-seed={arguments.seed + number}")
     if not campaign.own_program:
         own += [f"-max_len={8 * arguments.max_operations}", "-entropic_scale_per_exec_time=1"]
-    return own
+    runs = max(1, arguments.runs // arguments.jobs) if arguments.runs else 0
+    return Worker(campaign, number, own, runs, arguments.seed + number if arguments.seed else 0)
 
 
 def _finding(worker: Worker, status: int) -> Finding:
@@ -310,7 +326,7 @@ def _total(workers: list[Worker]) -> int:
 def _progress(workers: list[Worker], started: float) -> str:
     spent = max(time.monotonic() - started, 0.001)
     for worker in workers:
-        worker.executions = max(worker.executions, int(worker.state().get("programs", 0)))
+        worker.count()
     total = _total(workers)
     features = max(worker.features for worker in workers)
     inputs = max(worker.inputs for worker in workers)
@@ -329,14 +345,15 @@ def _ended(worker: Worker, status: int, going_on: bool) -> bool:
         return True
     if status == 2:
         raise UserError("fuzz: " + worker.last_words().removeprefix("heaparena-fuzz: "))
+    worker.count()
     found = _finding(worker, status)
     campaign.findings.append(found)
     campaign.say(f"FOUND  {found.name}: {found.text}\n       {found.path}")
     worker.process = None
-    if campaign.keep_going and going_on:
-        worker.start()
-        return True
-    return False
+    if not campaign.keep_going or not going_on:
+        return False
+    worker.start()
+    return True
 
 
 def _watch(workers: list[Worker], seconds: float) -> None:
@@ -411,9 +428,7 @@ def _run(arguments: argparse.Namespace, campaign: Campaign) -> int:
         _merge(campaign)
     if arguments.launcher != "local":
         return fuzz_cluster.run(arguments, campaign, _merge)
-    workers = [
-        Worker(campaign, number, _arguments(arguments, campaign, number)) for number in range(arguments.jobs)
-    ]
+    workers = [_worker(arguments, campaign, number) for number in range(arguments.jobs)]
     seconds = float(arguments.seconds or (1e9 if arguments.runs else 60))
     what = arguments.target if campaign.own_program else f"{arguments.allocator}, {arguments.target}"
     campaign.say(f"fuzzing {what}; " f"corpus {os.path.relpath(campaign.corpus)}; Ctrl-C stops and keeps all")

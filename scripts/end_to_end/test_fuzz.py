@@ -119,6 +119,30 @@ def test_nothing_found_goes_on_from_its_corpus(tmp_path: Path) -> None:
     assert "merged:" in second.stdout
 
 
+def test_keeping_going_keeps_to_the_runs_and_takes_another_seed(tmp_path: Path) -> None:
+    words = ("--allocator", f"mine={PLANTED}", "--runs", 300, "--seed", 1, "--keep-going", "--out", tmp_path)
+    done = fuzz(*words, planted="zeroing")
+    assert done.returncode == 1, done.stdout + done.stderr
+    executions = re.findall(r" ([\d,]+) executions", done.stdout)
+    # Each process reads the whole corpus first, whatever it owes.
+    assert executions and 1 < int(executions[-1].replace(",", "")) < 600
+    assert "Seed: 1\n" not in (tmp_path / "worker-0.log").read_text(), "the last began as the first did"
+
+
+def test_a_blind_differential_run_from_a_trace_into_a_corpus_elsewhere(tmp_path: Path) -> None:
+    corpus, out = tmp_path / "inputs", tmp_path / "out"
+    done = fuzz(
+        *("--target", "differential", "--against", "system", "--blind", "--max-operations", 16),
+        *("--runs", 500, "--corpus", corpus, "--out", out),
+        *("--seeds", ROOT / "workloads" / "traces" / "sqlite.hat"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert any(corpus.iterdir()) and not (out / "corpus").exists()
+    assert max(path.stat().st_size for path in corpus.iterdir()) > 8 * 16, "nothing came from the trace"
+    alone = fuzz("--against", "system", "--out", out)
+    assert alone.returncode == 2 and "--against goes with --target differential" in alone.stderr
+
+
 def test_wrong_input_is_one_line(tmp_path: Path) -> None:
     for words in (
         ["--allocator", "nope"],
