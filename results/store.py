@@ -74,7 +74,12 @@ def load(path: str | Path) -> Json:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise BadResults(f"{file}: no such file; `heaparena run --out {Path(path)}` writes one") from None
+        hint = (
+            f"`heaparena run --out {path}` writes one there"
+            if file != Path(path)
+            else "`heaparena results list` names the runs there are, `heaparena run` makes one"
+        )
+        raise BadResults(f"{file}: no such file; {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadResults(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:

@@ -68,13 +68,22 @@ def _action(actions: Any, name: str, words: str, handle: Any) -> argparse.Argume
     )
     parser.add_argument(
         "--dir",
-        type=Path,
+        type=_folder,
         default=build.runs(),
         metavar="DIR",
         help="default: results/runs of the checkout, or, installed, ~/.local/share/heaparena/runs",
     )
     parser.set_defaults(handle=handle)
     return parser
+
+
+def _folder(text: str) -> Path:
+    """The default may be missing, before the first run; one that somebody names is a slip of the pen then."""
+    path = Path(text)
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "no such folder"
+        raise argparse.ArgumentTypeError(f"{text}: {what}; give the folder that holds the runs' folders")
+    return path
 
 
 def _count(text: str) -> int:

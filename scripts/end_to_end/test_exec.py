@@ -251,6 +251,38 @@ def test_a_server_is_measured_under_its_load(heaparena: Command, tmp_path: Path)
     assert all(entry["output_bytes"] == 6 for entry in entries)
 
 
+def test_a_server_is_ready_when_the_user_says_so(heaparena: Command, tmp_path: Path) -> None:
+    (tmp_path / "server.py").write_text(SERVER)
+    (tmp_path / "client.py").write_text(CLIENT)
+    socket = tmp_path / "s"
+    (tmp_path / "ready.py").write_text(CLIENT.replace("range(3)", "range(1)"))
+    python = "/usr/bin/python3"
+    done = heaparena(
+        *("exec", *TWO, "--reps", 1, "--prepare", f"rm -f {socket}", "--expect-output"),
+        *("--out", tmp_path / "D", "--server", f"{python} {tmp_path}/server.py {socket}"),
+        *("--ready", f"{python} {tmp_path}/ready.py {socket}"),
+        *("--load", f"{python} {tmp_path}/client.py {socket}"),
+    )
+    assert done.returncode == 0, done.stderr
+    # The server keeps 16 MiB for each client that came: the three of the load, and the one that asked first.
+    assert all(entry["memory_bytes"] > 64 << 20 for entry in load(tmp_path / "D")["benchmarks"])
+
+
+def test_a_name_a_cleanup_and_a_precision(
+    heaparena: Command, program: Callable[..., Path], tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    done = heaparena(
+        *("exec", *TWO, "--name", "mine", "--until-precise", "--reps", 2, "--reps-max", 3),
+        *("--cleanup", f"echo >> {runs}", "--out", tmp_path / "D", "--", program(TELLTALE), "x"),
+    )
+    assert done.returncode == 0, done.stderr
+    context, entries = (load(tmp_path / "D")[key] for key in ("context", "benchmarks"))
+    assert set(context["heaparena"]["workloads"]) == {"mine"}
+    assert context["heaparena"]["precision"] == 0.02
+    assert len(runs.read_text().splitlines()) >= len(entries)  # the first run under each is no sample
+
+
 def test_ctrl_c_leaves_a_partial_result_and_resume_completes_it(heaparena: Command, tmp_path: Path) -> None:
     out = tmp_path / "D"
     words = ("exec", *TWO, "--out", str(out))

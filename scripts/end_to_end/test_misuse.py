@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import BUILD, ROOT, Command, refused
+from conftest import BUILD, ROOT, Command, load, refused
 
 sys.path[0:0] = [str(ROOT), str(ROOT / "scripts")]
 
@@ -89,6 +89,21 @@ def test_a_new_thread_is_not_given_what_was_freed(heaparena: Command) -> None:
     words = ("--cases", "double-free", "--sizes", "1MiB", "--threads", "other", "--trials", "60")
     done = heaparena("misuse", "--allocators", "gomalloc", *words, "--expect-detected", "gomalloc")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_cases_are_listed_and_results_taken_into_a_report(heaparena: Command, tmp_path: Path) -> None:
+    listed = heaparena("misuse", "--list-cases")
+    assert listed.returncode == 0 and "\nclasses of --search: " in listed.stdout
+    assert {line.split()[0] for line in listed.stdout.splitlines()[:-2]} >= set(FREES)
+    results = tmp_path / "results.json"
+    results.write_bytes((ROOT / "results" / "testdata" / "known.json").read_bytes())
+    words = ("--cases", "double-free", "--sizes", "64", "--trials", "2", "--aftermath", "3")
+    done = heaparena("misuse", "--allocators", "gomalloc", *words, "--into", results)
+    assert done.returncode == 0, done.stderr
+    taken = load(tmp_path)["context"]["heaparena"]["extra"]["misuse"]
+    assert taken["aftermath"] == 3 and len(taken["cells"]) == 2
+    assert heaparena("report", results, "--format", "html").returncode == 0
+    assert "double-free" in (tmp_path / "report.html").read_text()
 
 
 def test_search(heaparena: Command, tmp_path: Path) -> None:

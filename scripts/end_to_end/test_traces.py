@@ -67,6 +67,14 @@ def test_replay_says_that_the_curve_matches(heaparena: Command, recorded: Path) 
     assert '"match"' in done.stdout
 
 
+def test_replay_keeps_a_pace(heaparena: Command) -> None:
+    words = ("replay", TRACES / "threads.hat", "--allocators", "system", "--json")
+    paced = heaparena(*words, "--pace", "recorded:1000")
+    assert paced.returncode == 0, paced.stderr
+    assert '"match"' in paced.stdout
+    refused(heaparena(*words, "--pace", "slowly"), "'slowly': choose fast, recorded")
+
+
 def test_threads_and_children_are_recorded(heaparena: Command, tmp_path: Path) -> None:
     program = (
         "import threading, subprocess, sys\n"
