@@ -16,10 +16,10 @@ typedef struct batch {
 
 #define BATCH_PARAMS(order)                                                                                  \
   {                                                                                                          \
-    {"blocks", "20000", "blocks in a batch, per thread", 1, 100000000},                                      \
-        {"ops", "6000000", "allocations per thread", 1, 10000000000},                                        \
-        {"order", order, "order of the frees: fifo, lifo, random", 0, 0},                                    \
-        HA_SIZE_PARAMS("lognormal", "8", "4096"), {NULL, NULL, NULL, 0, 0},                                  \
+    {"blocks", "20000", "blocks in a batch, per thread", 1, 100000000, NULL},                                \
+        {"ops", "6000000", "allocations per thread", 1, 10000000000, NULL},                                  \
+        {"order", order, "order of the frees", 0, 0, HA_WORDS("fifo", "lifo", "random")},                    \
+        HA_SIZE_PARAMS("lognormal", "8", "4096"), {NULL, NULL, NULL, 0, 0, NULL},                            \
   }
 
 static const ha_param fifo_params[] = BATCH_PARAMS("fifo");
@@ -35,10 +35,8 @@ static void fill_order(const batch *b, unsigned order, uint64_t *random) {
 }
 
 static bool batch_prepare(ha_run *run) {
-  static const char *const orders[] = {"fifo", "lifo", "random", NULL};
   batch *b = ha_map(run, sizeof *b);
-  unsigned order;
-  if (!b || !ha_choose(run, "order", orders, &order))
+  if (!b)
     return false;
   run->state = b;
   uint64_t random = run->seed;
@@ -54,7 +52,7 @@ static bool batch_prepare(ha_run *run) {
   b->slots = b->order ? ha_map(run, b->blocks * run->threads * sizeof(ha_slot)) : NULL;
   if (!b->slots)
     return false;
-  fill_order(b, order, &random);
+  fill_order(b, ha_param_word(run, "order"), &random);
   return true;
 }
 

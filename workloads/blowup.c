@@ -21,11 +21,11 @@ typedef struct blowup {
 } blowup;
 
 static const ha_param params[] = {
-    {"live", "24", "live bytes, MiB", 1, 1 << 20},
-    {"chain", "8", "threads that take turns", 1, 1024},
-    {"turns", "16", "turns, a count of all threads together", 1, 1000000},
+    {"live", "24", "live bytes, MiB", 1, 1 << 20, NULL},
+    {"chain", "8", "threads that take turns", 1, 1024, NULL},
+    {"turns", "16", "turns, a count of all threads together", 1, 1000000, NULL},
     HA_SIZE_PARAMS("lognormal", "16", "8192"),
-    {NULL, NULL, NULL, 0, 0},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool blowup_prepare(ha_run *run) {

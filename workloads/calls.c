@@ -24,17 +24,18 @@ typedef struct calls {
 } calls;
 
 #define CALLS_PARAMS(most)                                                                                   \
-  {"live", "20000", "live blocks per thread", 1, 100000000},                                                 \
-      {"ops", "4000000", "replacements per thread, a free and an allocation each", 1, 10000000000},          \
+  {"live", "20000", "live blocks per thread", 1, 100000000, NULL},                                           \
+      {"ops", "4000000", "replacements per thread, a free and an allocation each", 1, 10000000000, NULL},    \
       HA_SIZE_PARAMS("lognormal", "8", most)
 
-static const ha_param calloc_params[] = {CALLS_PARAMS("16384"), {NULL, NULL, NULL, 0, 0}};
-static const ha_param sizedfree_params[] = {CALLS_PARAMS("4096"), {NULL, NULL, NULL, 0, 0}};
+static const ha_param calloc_params[] = {CALLS_PARAMS("16384"), {NULL, NULL, NULL, 0, 0, NULL}};
+static const ha_param sizedfree_params[] = {CALLS_PARAMS("4096"), {NULL, NULL, NULL, 0, 0, NULL}};
 static const ha_param aligned_params[] = {
     CALLS_PARAMS("4096"),
-    {"max_align", "4096", "largest alignment, bytes, a power of two", 16, 1 << 20},
-    {"misaligned", "count", "a misaligned block: count (in the note) or fail", 0, 0},
-    {NULL, NULL, NULL, 0, 0},
+    {"max_align", "4096", "largest alignment, bytes, a power of two", 16, 1 << 20, NULL},
+    {"misaligned", "count", "a misaligned block is a failure, or counted in the note", 0, 0,
+     HA_WORDS("fail", "count")},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool calls_prepare(ha_run *run) {
@@ -78,14 +79,12 @@ static void calloc_body(ha_run *run, unsigned thread, ha_tally *tally) {
 }
 
 static bool aligned_prepare(ha_run *run) {
-  static const char *const answers[] = {"fail", "count", NULL};
-  unsigned answer;
   if (!run->alloc->aligned_alloc)
     return ha_fail(run, "allocator has no aligned_alloc");
-  if (!ha_choose(run, "misaligned", answers, &answer) || !calls_prepare(run))
+  if (!calls_prepare(run))
     return false;
   calls *c = run->state;
-  c->forgiving = answer == 1;
+  c->forgiving = ha_param_word(run, "misaligned") == 1;
   c->most_align = ha_param_number(run, "max_align");
   if (c->most_align & (c->most_align - 1))
     return ha_fail(run, "aligned: max_align=%llu is not a power of two", (unsigned long long)c->most_align);

@@ -68,8 +68,33 @@ static bool check_number(ha_run *run, const ha_param *param, const char *text) {
                  text, (unsigned long long)param->least, (unsigned long long)param->most, param->help);
 }
 
-static bool is_text(const ha_param *param) {
-  return param->least == 0 && param->most == 0;
+static bool check_word(ha_run *run, const ha_param *param, const char *text) {
+  char list[256] = "";
+  for (const char *const *word = param->allowed->words; *word; word++) {
+    if (strcmp(text, *word) == 0)
+      return true;
+    strncat(list, *list ? ", " : "", sizeof list - strlen(list) - 1);
+    strncat(list, *word, sizeof list - strlen(list) - 1);
+  }
+  return ha_fail(run, "%s: %s=%s: choose one of %s", run->workload->name, param->key, text, list);
+}
+
+static bool check_fraction(ha_run *run, const ha_param *param, const char *text) {
+  char *end;
+  double value = strtod(text, &end), least = param->allowed->least, most = param->allowed->most;
+  if (*text >= '0' && *text <= '9' && text[strspn(text, "0123456789.")] == '\0' && *end == '\0' &&
+      value >= least && value <= most)
+    return true;
+  return ha_fail(run, "%s: %s=%s: give a number from %g to %g (%s)", run->workload->name, param->key, text,
+                 least, most, param->help);
+}
+
+static bool check_value(ha_run *run, const ha_param *param, const char *text) {
+  if (param->least || param->most)
+    return check_number(run, param, text);
+  if (!param->allowed)
+    return true;
+  return param->allowed->words ? check_word(run, param, text) : check_fraction(run, param, text);
 }
 
 static bool set_param(ha_run *run, const char **values, char *pair) {
@@ -88,7 +113,7 @@ static bool set_param(ha_run *run, const char **values, char *pair) {
                    pair, *keys ? keys : "none");
   }
   values[index] = equals + 1;
-  return is_text(param) || check_number(run, param, equals + 1);
+  return check_value(run, param, equals + 1);
 }
 
 // Start of the last ":key=value" of `text`, if it ends with one: a letter follows the colon, an '=' follows
@@ -148,4 +173,13 @@ const char *ha_param_text(const ha_run *run, const char *key) {
 
 uint64_t ha_param_number(const ha_run *run, const char *key) {
   return strtoull(ha_param_text(run, key), NULL, 10);
+}
+
+unsigned ha_param_word(const ha_run *run, const char *key) {
+  const ha_param *param = &run->workload->params[param_index(run->workload, key, strlen(key))];
+  const char *text = ha_param_text(run, key);
+  unsigned i = 0;
+  while (strcmp(param->allowed->words[i], text) != 0)
+    i++;
+  return i;
 }

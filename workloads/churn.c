@@ -9,11 +9,12 @@
 
 #define CHURN_PARAMS(law, least, most)                                                                       \
   {                                                                                                          \
-    {"live", "100000", "live blocks per thread", 1, 100000000},                                              \
-        {"ops", "3000000", "replacements per thread, a free and an allocation each", 1, 10000000000},        \
+    {"live", "100000", "live blocks per thread", 1, 100000000, NULL},                                        \
+        {"ops", "3000000", "replacements per thread, a free and an allocation each", 1, 10000000000, NULL},  \
         HA_SIZE_PARAMS(law, least, most),                                                                    \
-        {"fill", "timed", "when the live set is made: timed, or before the clock starts", 0, 0},             \
-        {NULL, NULL, NULL, 0, 0},                                                                            \
+        {"fill", "timed", "when the live set is made: timed, or before the clock starts",                    \
+         0,      0,       HA_WORDS("timed", "before")},                                                      \
+        {NULL, NULL, NULL, 0, 0, NULL},                                                                      \
   }
 
 static const ha_param churn_params[] = CHURN_PARAMS("lognormal", "8", "16384");
@@ -22,13 +23,11 @@ static const ha_param pareto_params[] = CHURN_PARAMS("pareto", "16", "32768");
 static const ha_param measured_params[] = CHURN_PARAMS("measured", "1", "65536");
 
 static bool churn_prepare(ha_run *run) {
-  static const char *const fills[] = {"timed", "before", NULL};
-  unsigned filled = 0;
   ha_replacement *r = ha_map(run, sizeof *r);
   run->state = r;
-  if (!r || !ha_choose(run, "fill", fills, &filled))
+  if (!r)
     return false;
-  r->filled = filled;
+  r->filled = ha_param_word(run, "fill") == 1;
   return ha_replacement_prepare(run, r);
 }
 

@@ -21,10 +21,10 @@ typedef struct drain {
 } drain;
 
 static const ha_param params[] = {
-    {"live", "128", "bytes to build and free, per thread, MiB", 1, 1 << 20},
-    {"wait", "5", "seconds to wait after the last free", 0, 3600},
+    {"live", "128", "bytes to build and free, per thread, MiB", 1, 1 << 20, NULL},
+    {"wait", "5", "seconds to wait after the last free", 0, 3600, NULL},
     HA_SIZE_PARAMS("lognormal", "16", "65536"),
-    {NULL, NULL, NULL, 0, 0},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool drain_prepare(ha_run *run) {

@@ -21,11 +21,11 @@ typedef struct falseshare {
 } falseshare;
 
 static const ha_param params[] = {
-    {"ops", "200000", "rounds per thread: allocate, write, free", 1, 1000000000},
-    {"objects", "8", "objects that a thread holds at once", 1, 10000},
-    {"writes", "120", "writes to each object in a round", 1, 1000000},
-    {"size", "8", "size of an object, bytes", 8, 4096},
-    {NULL, NULL, NULL, 0, 0},
+    {"ops", "200000", "rounds per thread: allocate, write, free", 1, 1000000000, NULL},
+    {"objects", "8", "objects that a thread holds at once", 1, 10000, NULL},
+    {"writes", "120", "writes to each object in a round", 1, 1000000, NULL},
+    {"size", "8", "size of an object, bytes", 8, 4096, NULL},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool prepare(ha_run *run, bool passive) {

@@ -19,12 +19,14 @@ typedef struct fastpath {
 
 #define FASTPATH_PARAMS(ops, depth, least, most)                                                             \
   {                                                                                                          \
-    {"ops", ops, "pairs per thread", 1, 100000000000},                                                       \
-        {"depth", depth, "blocks held at once, a count", 1, MOST_DEPTH},                                     \
-        {"min", least, "smallest request, bytes", 1, 1 << 20},                                               \
-        {"max", most, "largest request, bytes; every size class from min to it takes its turn", 1, 1 << 20}, \
-        {"link", "no", "yes: each request waits for the address before it; no: they are independent", 0, 0}, \
-        {NULL, NULL, NULL, 0, 0},                                                                            \
+    {"ops", ops, "pairs per thread", 1, 100000000000, NULL},                                                 \
+        {"depth", depth, "blocks held at once, a count", 1, MOST_DEPTH, NULL},                               \
+        {"min", least, "smallest request, bytes", 1, 1 << 20, NULL},                                         \
+        {"max", most,    "largest request, bytes; every size class from min to it takes its turn",           \
+         1,     1 << 20, NULL},                                                                              \
+        {"link", "no", "yes: each request waits for the address before it; no: they are independent",        \
+         0,      0,    HA_WORDS("no", "yes")},                                                               \
+        {NULL, NULL, NULL, 0, 0, NULL},                                                                      \
   }
 
 static const ha_param fastpath_params[] = FASTPATH_PARAMS("12000000", "1", "64", "64");
@@ -32,13 +34,11 @@ static const ha_param deep_params[] = FASTPATH_PARAMS("16000000", "64", "64", "6
 static const ha_param classes_params[] = FASTPATH_PARAMS("9000000", "16", "16", "512");
 
 static bool fastpath_prepare(ha_run *run) {
-  static const char *const answers[] = {"no", "yes", NULL};
-  unsigned linked;
   fastpath *f = ha_map(run, sizeof *f);
-  if (!f || !ha_choose(run, "link", answers, &linked))
+  if (!f)
     return false;
   run->state = f;
-  f->linked = linked != 0;
+  f->linked = ha_param_word(run, "link") == 1;
   f->depth = ha_param_number(run, "depth");
   f->least = (uint32_t)ha_param_number(run, "min");
   f->most = (uint32_t)ha_param_number(run, "max");

@@ -20,10 +20,10 @@ typedef struct fleet {
 
 #define FLEET_PARAMS(name, profile)                                                                          \
   static const ha_param name[] = {                                                                           \
-      {"profile", profile, "which server: 0 to 9, or 10 for the ten mixed", 0, HA_FLEET_ALL},                \
-      {"heap", "48", "live bytes per thread, MiB", 1, 1 << 17},                                              \
-      {"ops", "1200000", "allocations per thread after the heap is built", 1, 1000000000},                   \
-      {NULL, NULL, NULL, 0, 0},                                                                              \
+      {"profile", profile, "which server: 0 to 9, or 10 for the ten mixed", 0, HA_FLEET_ALL, NULL},          \
+      {"heap", "48", "live bytes per thread, MiB", 1, 1 << 17, NULL},                                        \
+      {"ops", "1200000", "allocations per thread after the heap is built", 1, 1000000000, NULL},             \
+      {NULL, NULL, NULL, 0, 0, NULL},                                                                        \
   }
 
 static bool make_thread(ha_run *run, const ha_fleet_law *law, uint32_t objects, unsigned thread) {

@@ -164,11 +164,6 @@ static void test_size_laws(void **state) {
       small += sizes[i] <= 1024;
     assert_true(fabs(small / HA_SIZES - expected) < 0.01);
   }
-  ha_run run = {.scale = 1};
-  uint64_t random = 7;
-  assert_true(ha_catalog_parse(&run, "churn:law=fleet10"));
-  assert_null(ha_sizes_draw(&run, &random));
-  assert_non_null(strstr(run.why, "law=fleet10"));
 }
 
 static void test_walk_over_classes(void **state) {

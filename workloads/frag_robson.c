@@ -19,11 +19,12 @@ typedef struct robson {
 } robson;
 
 static const ha_param params[] = {
-    {"live", "32", "limit of the live bytes per thread, MiB", 1, 1 << 20},
-    {"rounds", "3", "times from the smallest to the largest size", 1, 1000000},
-    {"min", "32", "smallest blocks, bytes", 1, 1 << 20},
-    {"max", "65536", "largest blocks, bytes; doubled from min as long as they stay within it", 1, 1 << 26},
-    {NULL, NULL, NULL, 0, 0},
+    {"live", "32", "limit of the live bytes per thread, MiB", 1, 1 << 20, NULL},
+    {"rounds", "3", "times from the smallest to the largest size", 1, 1000000, NULL},
+    {"min", "32", "smallest blocks, bytes", 1, 1 << 20, NULL},
+    {"max", "65536", "largest blocks, bytes; doubled from min as long as they stay within it", 1, 1 << 26,
+     NULL},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool robson_prepare(ha_run *run) {

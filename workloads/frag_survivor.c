@@ -18,12 +18,12 @@ typedef struct survivor {
 } survivor;
 
 static const ha_param params[] = {
-    {"group", "8", "bytes allocated of each class at once, per thread, MiB", 1, 1 << 16},
-    {"span", "65536", "bytes of which one block survives", 64, 1 << 30},
-    {"rounds", "3", "times over all classes", 1, 1000000},
-    {"min", "16", "smallest class, bytes", 1, 1 << 20},
-    {"max", "4096", "largest class, bytes", 1, 1 << 20},
-    {NULL, NULL, NULL, 0, 0},
+    {"group", "8", "bytes allocated of each class at once, per thread, MiB", 1, 1 << 16, NULL},
+    {"span", "65536", "bytes of which one block survives", 64, 1 << 30, NULL},
+    {"rounds", "3", "times over all classes", 1, 1000000, NULL},
+    {"min", "16", "smallest class, bytes", 1, 1 << 20, NULL},
+    {"max", "4096", "largest class, bytes", 1, 1 << 20, NULL},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static uint64_t slots_a_thread(const survivor *s) {

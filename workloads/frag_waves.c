@@ -20,11 +20,11 @@ typedef struct waves {
 
 #define WAVES_PARAMS(count, keep, phases, law, least, most)                                                  \
   {                                                                                                          \
-    {"live", "32", "live bytes at the crest of a wave, per thread, MiB", 1, 1 << 20},                        \
-        {"waves", count, "waves, a count", 1, 1000000},                                                      \
-        {"keep", keep, "blocks that survive a wave, percent", 0, 90},                                        \
-        {"phases", phases, "waves until the sizes, times 4 with each wave, start again", 1, 8},              \
-        HA_SIZE_PARAMS(law, least, most), {NULL, NULL, NULL, 0, 0},                                          \
+    {"live", "32", "live bytes at the crest of a wave, per thread, MiB", 1, 1 << 20, NULL},                  \
+        {"waves", count, "waves, a count", 1, 1000000, NULL},                                                \
+        {"keep", keep, "blocks that survive a wave, percent", 0, 90, NULL},                                  \
+        {"phases", phases, "waves until the sizes, times 4 with each wave, start again", 1, 8, NULL},        \
+        HA_SIZE_PARAMS(law, least, most), {NULL, NULL, NULL, 0, 0, NULL},                                    \
   }
 
 static const ha_param sawtooth_params[] = WAVES_PARAMS("16", "3", "1", "lognormal", "16", "8192");

@@ -26,10 +26,10 @@ typedef struct table {
 } table;
 
 static const ha_param params[] = {
-    {"entries", "200000", "entries of the full table, per thread", 64, 100000000},
-    {"ops", "2400000", "entries added per thread", 1, 10000000000},
+    {"entries", "200000", "entries of the full table, per thread", 64, 100000000, NULL},
+    {"ops", "2400000", "entries added per thread", 1, 10000000000, NULL},
     HA_SIZE_PARAMS("lognormal", "16", "2048"),
-    {NULL, NULL, NULL, 0, 0},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool hashmap_prepare(ha_run *run) {

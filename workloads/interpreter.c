@@ -24,9 +24,9 @@ typedef struct machine {
 } machine;
 
 static const ha_param params[] = {
-    {"ops", "8000000", "instructions per thread", 1, 100000000000},
-    {"globals", "5000", "values that live on until they are overwritten, per thread", 1, 100000000},
-    {NULL, NULL, NULL, 0, 0},
+    {"ops", "8000000", "instructions per thread", 1, 100000000000, NULL},
+    {"globals", "5000", "values that live on until they are overwritten, per thread", 1, 100000000, NULL},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static uint64_t slots_a_thread(const interpreter *p) {

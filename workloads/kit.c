@@ -37,20 +37,6 @@ uint64_t ha_scaled(const ha_run *run, const char *key) {
   return value < 1 ? 1 : (uint64_t)value;
 }
 
-bool ha_choose(ha_run *run, const char *key, const char *const *names, unsigned *choice) {
-  const char *text = ha_param_text(run, key);
-  char list[256] = "";
-  for (unsigned i = 0; names[i]; i++) {
-    if (strcmp(text, names[i]) == 0) {
-      *choice = i;
-      return true;
-    }
-    strncat(list, i ? ", " : "", sizeof list - strlen(list) - 1);
-    strncat(list, names[i], sizeof list - strlen(list) - 1);
-  }
-  return ha_fail(run, "%s: %s=%s: choose one of %s", run->workload->name, key, text, list);
-}
-
 bool ha_fits(ha_run *run, double live, double total) {
   double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
   double need = run->alloc->traits & HA_TRAIT_SHARED_BLOCKS ? 0

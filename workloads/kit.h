@@ -117,10 +117,6 @@ uint64_t ha_scaled(const ha_run *run, const char *key);
 // Notes the smallest and the largest request of a run in its result, for those who reckon with their ratio.
 void ha_note_requests(ha_run *run, uint64_t least, uint64_t most);
 
-// The place of parameter `key` among `names` (ends with NULL) in *choice; false after ha_fail() if it is none
-// of them.
-bool ha_choose(ha_run *run, const char *key, const char *const *names, unsigned *choice);
-
 // Whether the machine's memory can hold `live` bytes, or `total` bytes, all that are ever allocated, where
 // the allocator never frees. False after ha_fail() with the figures. Both count what the program touches.
 bool ha_fits(ha_run *run, double live, double total);

@@ -23,10 +23,12 @@ typedef struct large {
 
 #define LARGE_PARAMS(live, ops, least, most, stride)                                                         \
   {                                                                                                          \
-    {"live", live, "live blocks per thread", 1, 100000},                                                     \
-        {"ops", ops, "replacements per thread, a free and an allocation each", 1, 1000000000},               \
-        {"min", least, "smallest block, MiB", 1, 1024}, {"max", most, "largest block, MiB", 1, 1024},        \
-        {"stride", stride, "a word is written every so many bytes", 64, 1 << 30}, {NULL, NULL, NULL, 0, 0},  \
+    {"live", live, "live blocks per thread", 1, 100000, NULL},                                               \
+        {"ops", ops, "replacements per thread, a free and an allocation each", 1, 1000000000, NULL},         \
+        {"min", least, "smallest block, MiB", 1, 1024, NULL},                                                \
+        {"max", most, "largest block, MiB", 1, 1024, NULL},                                                  \
+        {"stride", stride, "a word is written every so many bytes", 64, 1 << 30, NULL},                      \
+        {NULL, NULL, NULL, 0, 0, NULL},                                                                      \
   }
 
 static const ha_param large_params[] = LARGE_PARAMS("20", "120", "5", "25", "4096");

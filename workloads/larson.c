@@ -22,11 +22,11 @@ typedef struct larson {
 } larson;
 
 static const ha_param params[] = {
-    {"live", "5000", "objects per table, one table per thread", 1, 10000000},
-    {"ops", "100000", "replacements that each thread makes before it ends", 1, 1000000000},
-    {"rounds", "24", "threads that follow one another, a count", 1, 100000},
+    {"live", "5000", "objects per table, one table per thread", 1, 10000000, NULL},
+    {"ops", "100000", "replacements that each thread makes before it ends", 1, 1000000000, NULL},
+    {"rounds", "24", "threads that follow one another, a count", 1, 100000, NULL},
     HA_SIZE_PARAMS("even", "8", "1000"),
-    {NULL, NULL, NULL, 0, 0},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool larson_prepare(ha_run *run) {

@@ -43,6 +43,19 @@ static json_t *adapter_json(const ha_adapter *adapter) {
                    traits_json(adapter->linked ? adapter->linked->traits : adapter->traits));
 }
 
+// The words, or the range of a number that need not be whole: its ends are no integers in JSON either.
+static void add_allowed(json_t *parameter, const ha_allowed *allowed) {
+  if (!allowed->words) {
+    json_object_set_new(parameter, "least", json_real(allowed->least));
+    json_object_set_new(parameter, "most", json_real(allowed->most));
+    return;
+  }
+  json_t *words = json_array();
+  for (const char *const *word = allowed->words; *word; word++)
+    json_array_append_new(words, json_string(*word));
+  json_object_set_new(parameter, "words", words);
+}
+
 static json_t *workload_json(const ha_workload *workload) {
   json_t *parameters = json_array();
   for (const ha_param *p = workload->params; p->key; p++) {
@@ -52,6 +65,8 @@ static json_t *workload_json(const ha_workload *workload) {
       json_object_set_new(one, "least", json_integer((json_int_t)p->least));
       json_object_set_new(one, "most", json_integer((json_int_t)p->most));
     }
+    if (p->allowed)
+      add_allowed(one, p->allowed);
     json_array_append_new(parameters, one);
   }
   return json_pack("{s:s, s:s, s:s, s:b, s:b, s:o}", "name", workload->name, "summary", workload->summary,

@@ -28,11 +28,11 @@ typedef struct cache {
 } cache;
 
 static const ha_param params[] = {
-    {"keys", "400000", "keys that may be asked for, per thread", 10, 1000000000},
-    {"limit", "24", "size of the cache per thread, MiB", 1, 1 << 20},
-    {"ops", "3000000", "requests per thread", 1, 10000000000},
+    {"keys", "400000", "keys that may be asked for, per thread", 10, 1000000000, NULL},
+    {"limit", "24", "size of the cache per thread, MiB", 1, 1 << 20, NULL},
+    {"ops", "3000000", "requests per thread", 1, 10000000000, NULL},
     HA_SIZE_PARAMS("lognormal", "16", "16384"),
-    {NULL, NULL, NULL, 0, 0},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool lru_prepare(ha_run *run) {

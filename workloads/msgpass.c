@@ -17,14 +17,14 @@ typedef struct msgpass {
 } msgpass;
 
 static const ha_param params[] = {
-    {"producers", "1", "threads that allocate messages", 1, 64},
-    {"proxies", "1", "threads that pass messages on, half of them as new ones", 1, 64},
-    {"consumers", "1", "threads that free messages", 1, 64},
-    {"ops", "2000000", "messages that each producer sends", 1, 10000000000},
-    {"batch", "32", "messages handed over at once", 1, 1024},
-    {"depth", "16", "batches that fit into a queue", 1, 65536},
+    {"producers", "1", "threads that allocate messages", 1, 64, NULL},
+    {"proxies", "1", "threads that pass messages on, half of them as new ones", 1, 64, NULL},
+    {"consumers", "1", "threads that free messages", 1, 64, NULL},
+    {"ops", "2000000", "messages that each producer sends", 1, 10000000000, NULL},
+    {"batch", "32", "messages handed over at once", 1, 1024, NULL},
+    {"depth", "16", "batches that fit into a queue", 1, 65536, NULL},
     HA_SIZE_PARAMS("lognormal", "16", "4096"),
-    {NULL, NULL, NULL, 0, 0},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool msgpass_prepare(ha_run *run) {

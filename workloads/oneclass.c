@@ -17,10 +17,10 @@ typedef struct oneclass {
 } oneclass;
 
 static const ha_param params[] = {
-    {"ops", "3000000", "blocks that each thread swaps", 1, 10000000000},
-    {"places", "16384", "places of the shared table", 1, MOST_PLACES},
-    {"size", "64", "size of every block, bytes", 1, 1 << 20},
-    {NULL, NULL, NULL, 0, 0},
+    {"ops", "3000000", "blocks that each thread swaps", 1, 10000000000, NULL},
+    {"places", "16384", "places of the shared table", 1, MOST_PLACES, NULL},
+    {"size", "64", "size of every block, bytes", 1, 1 << 20, NULL},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool oneclass_prepare(ha_run *run) {

@@ -16,13 +16,13 @@ typedef struct prodcons {
 } prodcons;
 
 static const ha_param params[] = {
-    {"producers", "1", "threads that allocate", 1, 256},
-    {"consumers", "1", "threads that free", 1, 256},
-    {"ops", "3000000", "blocks that each producer allocates", 1, 10000000000},
-    {"batch", "64", "blocks handed over at once", 1, 1024},
-    {"depth", "16", "batches that fit into a queue", 1, 65536},
+    {"producers", "1", "threads that allocate", 1, 256, NULL},
+    {"consumers", "1", "threads that free", 1, 256, NULL},
+    {"ops", "3000000", "blocks that each producer allocates", 1, 10000000000, NULL},
+    {"batch", "64", "blocks handed over at once", 1, 1024, NULL},
+    {"depth", "16", "batches that fit into a queue", 1, 65536, NULL},
     HA_SIZE_PARAMS("lognormal", "8", "4096"),
-    {NULL, NULL, NULL, 0, 0},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool prodcons_prepare(ha_run *run) {

@@ -17,12 +17,13 @@ typedef struct growth {
 
 #define GROWTH_PARAMS(ops, from, to, percent, by)                                                            \
   {                                                                                                          \
-    {"ops", ops, "growth steps per thread", 1, 10000000000},                                                 \
-        {"live", "64", "buffers that grow in turn, per thread", 1, 1000000},                                 \
-        {"from", from, "size at which a buffer starts, bytes", 1, 1 << 30},                                  \
-        {"to", to, "size at which it is freed and starts anew, bytes", 1, 1 << 30},                          \
-        {"percent", percent, "a step's growth in percent of the size", 0, 1000},                             \
-        {"by", by, "a step's growth in bytes, beside percent", 1, 1 << 30}, {NULL, NULL, NULL, 0, 0},        \
+    {"ops", ops, "growth steps per thread", 1, 10000000000, NULL},                                           \
+        {"live", "64", "buffers that grow in turn, per thread", 1, 1000000, NULL},                           \
+        {"from", from, "size at which a buffer starts, bytes", 1, 1 << 30, NULL},                            \
+        {"to", to, "size at which it is freed and starts anew, bytes", 1, 1 << 30, NULL},                    \
+        {"percent", percent, "a step's growth in percent of the size", 0, 1000, NULL},                       \
+        {"by", by, "a step's growth in bytes, beside percent", 1, 1 << 30, NULL},                            \
+        {NULL, NULL, NULL, 0, 0, NULL},                                                                      \
   }
 
 static const ha_param grow_params[] = GROWTH_PARAMS("100000", "16", "262144", "100", "1");

@@ -386,25 +386,15 @@ extern const ha_workload ha_workload_trace, ha_workload_model;
 
 // ---- Before and after ----
 
-static bool choose_touch(ha_run *run, replay_program *program) {
-  static const char *const names[] = {"none", "ends", "pages", "whole"};
-  const char *text = ha_param_text(run, "touch");
-  for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
-    if (strcmp(text, names[i]) == 0) {
-      // Where all blocks are one, writing to them would only measure threads fighting for a cache line.
-      program->touch = run->alloc->traits & HA_TRAIT_SHARED_BLOCKS ? TOUCH_NONE : (replay_touch)i;
-      return true;
-    }
-  }
-  return ha_fail(run, "%s: touch=%s: choose none, ends, pages or whole", run->workload->name, text);
+static void choose_touch(const ha_run *run, replay_program *program) {
+  // Where all blocks are one, writing to them would only measure threads fighting for a cache line.
+  bool shared = (run->alloc->traits & HA_TRAIT_SHARED_BLOCKS) != 0;
+  program->touch = shared ? TOUCH_NONE : (replay_touch)ha_param_word(run, "touch");
 }
 
-static bool choose_threads(ha_run *run, replay_program *program) {
-  const char *text = ha_param_text(run, "threads");
-  program->serial = run->verify || strcmp(text, "serial") == 0;
-  return strcmp(text, "serial") == 0 || strcmp(text, "parallel") == 0 ||
-         ha_fail(run, "%s: threads=%s: choose parallel or serial", run->workload->name, text);
-}
+enum { PARALLEL, SERIAL }; // "threads"
+enum { FAST, RECORDED };   // "pace"
+enum { AUTO, YES, NO };    // "stream"
 
 static bool check_operations(ha_run *run, replay_program *program) {
   const ha_alloc *alloc = run->alloc;
@@ -425,30 +415,17 @@ static bool check_operations(ha_run *run, replay_program *program) {
   return true;
 }
 
-static bool choose_pace(ha_run *run, replay_program *program) {
-  const char *text = ha_param_text(run, "pace"), *speed = ha_param_text(run, "speed");
-  char *end;
-  double factor = strtod(speed, &end);
-  if (end == speed || *end != 0 || !(factor >= 0.01 && factor <= 1000))
-    return ha_fail(run, "%s: speed=%s: choose a number from 0.01 to 1000", run->workload->name, speed);
-  if (strcmp(text, "recorded") == 0 && run->workload == &ha_workload_model)
-    return ha_fail(run, "model: pace=recorded: a model has no times; replay a trace");
-  program->pace = strcmp(text, "recorded") == 0 && !run->verify ? factor : 0;
-  return strcmp(text, "recorded") == 0 || strcmp(text, "fast") == 0 ||
-         ha_fail(run, "%s: pace=%s: choose fast or recorded", run->workload->name, text);
+// Of the workload trace only: a model has no times, and nothing that could be streamed.
+static void choose_pace(const ha_run *run, replay_program *program) {
+  bool recorded = ha_param_word(run, "pace") == RECORDED;
+  program->pace = recorded && !run->verify ? strtod(ha_param_text(run, "speed"), NULL) : 0;
 }
 
-static bool choose_stream(ha_run *run, replay_program *program) {
-  const char *text = ha_param_text(run, "stream");
-  bool is_model = run->workload == &ha_workload_model;
+static void choose_stream(const ha_run *run, replay_program *program) {
+  unsigned stream = ha_param_word(run, "stream");
   program->segment_steps = ha_param_number(run, "segment");
-  program->window = program->serial ? 0 : ha_param_number(run, "window");
-  program->may_stream = strcmp(text, "auto") == 0 && !is_model;
-  program->streamed = strcmp(text, "yes") == 0;
-  if (program->streamed && is_model)
-    return ha_fail(run, "model: stream=yes: what a model makes is not streamed; replay a trace");
-  return program->streamed || strcmp(text, "auto") == 0 || strcmp(text, "no") == 0 ||
-         ha_fail(run, "%s: stream=%s: choose auto, yes or no", run->workload->name, text);
+  program->may_stream = stream == AUTO;
+  program->streamed = stream == YES;
 }
 
 // Compiles the program; the model, if there is one, is needed no longer then.
@@ -475,8 +452,14 @@ static bool prepare(ha_run *run) {
   program->file = ha_param_text(run, "file");
   if (program->file == NULL || program->file[0] == 0)
     return ha_fail(run, "%s: give a file: %s:FILE", run->workload->name, run->workload->name);
-  if (!choose_touch(run, program) || !choose_threads(run, program) || !choose_pace(run, program) ||
-      !choose_stream(run, program) || !compile(run, program) || !check_operations(run, program))
+  choose_touch(run, program);
+  program->serial = run->verify || ha_param_word(run, "threads") == SERIAL;
+  program->window = program->serial ? 0 : ha_param_number(run, "window");
+  if (run->workload == &ha_workload_trace) {
+    choose_pace(run, program);
+    choose_stream(run, program);
+  }
+  if (!compile(run, program) || !check_operations(run, program))
     return false;
   double rounds = round(run->scale);
   program->rounds = run->verify || rounds < 1 ? 1 : rounds > 1e6 ? 1000000 : (unsigned)rounds;
@@ -526,31 +509,48 @@ static bool finish(ha_run *run) {
   return true;
 }
 
-static const ha_param params[] = {
-    {.key = "file", .fallback = "", .help = "the trace (.hat) or model (.json)"},
-    {.key = "touch",
-     .fallback = "pages",
-     .help = "what is written to fresh blocks: none, ends, pages (each 4 KiB), whole"},
-    {.key = "threads",
-     .fallback = "parallel",
-     .help = "parallel: the recorded threads; serial: one, in recorded order"},
-    {.key = "window",
-     .fallback = "2048",
-     .most = 1 << 28,
-     .help = "operations of the trace, two of which no thread gets ahead of the last one; 0: it may"},
+#define COMMON_PARAMS                                                                                        \
+  {.key = "touch",                                                                                           \
+   .fallback = "pages",                                                                                      \
+   .help = "what is written to fresh blocks; pages: each 4 KiB",                                             \
+   .allowed = HA_WORDS("none", "ends", "pages", "whole")},                                                   \
+      {.key = "threads",                                                                                     \
+       .fallback = "parallel",                                                                               \
+       .help = "parallel: the recorded threads; serial: one, in recorded order",                             \
+       .allowed = HA_WORDS("parallel", "serial")},                                                           \
+  {                                                                                                          \
+    .key = "window", .fallback = "2048", .most = 1 << 28,                                                    \
+    .help = "operations of the trace, two of which no thread gets ahead of the last one; 0: it may"          \
+  }
+
+static const ha_param trace_params[] = {
+    {.key = "file", .fallback = "", .help = "the trace (.hat)"},
+    COMMON_PARAMS,
     {.key = "pace",
      .fallback = "fast",
-     .help = "fast: as fast as can be; recorded: each operation at its time"},
-    {.key = "speed", .fallback = "1", .help = "with pace=recorded: how many times as fast as recorded"},
+     .help = "fast: as fast as can be; recorded: each operation at its time",
+     .allowed = HA_WORDS("fast", "recorded")},
+    {.key = "speed",
+     .fallback = "1",
+     .help = "with pace=recorded: how many times as fast as recorded",
+     .allowed = HA_FRACTION(0.01, 1000)},
     {.key = "stream",
      .fallback = "auto",
      .help = "yes: prepare a segment at a time, not timed; no: all before; auto: yes if all takes over a "
-             "quarter of memory"},
+             "quarter of memory",
+     .allowed = HA_WORDS("auto", "yes", "no")},
     {.key = "segment",
      .fallback = "4194304",
      .least = 1,
      .most = 1 << 28,
      .help = "operations of a segment, where streamed"},
+    {.key = NULL},
+};
+
+// Without what only times and a long file need.
+static const ha_param model_params[] = {
+    {.key = "file", .fallback = "", .help = "the model (.json)"},
+    COMMON_PARAMS,
     {.key = NULL},
 };
 
@@ -565,7 +565,7 @@ const ha_workload ha_workload_trace = {
                "allocators show "
                "larger than in the program. Look at operations per second, and at peak RSS over the recorded "
                "live peak.",
-    .params = params,
+    .params = trace_params,
     .scales = false,
     .prepare = prepare,
     .body = body,
@@ -581,7 +581,7 @@ const ha_workload ha_workload_model = {
         "small file that `heaparena trace fit` makes of a trace: a company can publish it where the trace "
         "would tell too much. Look at the same figures as for a trace; `heaparena trace fit --check` says "
         "how like the two are. Another seed gives another run of the same kind.",
-    .params = params,
+    .params = model_params,
     .scales = false,
     .prepare = prepare,
     .body = body,

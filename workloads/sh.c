@@ -21,10 +21,10 @@ typedef struct sh {
 
 #define SH_PARAMS(ops, remote)                                                                               \
   {                                                                                                          \
-    {"ops", ops, "blocks allocated per thread", 1, 10000000000},                                             \
-        {"group", "2000", "blocks in a group, 8 groups per thread", 16, 10000000},                           \
-        {"remote", remote, "blocks of a group that the next thread frees, percent", 0, 90},                  \
-        HA_SIZE_PARAMS("pareto", "8", "1000"), {NULL, NULL, NULL, 0, 0},                                     \
+    {"ops", ops, "blocks allocated per thread", 1, 10000000000, NULL},                                       \
+        {"group", "2000", "blocks in a group, 8 groups per thread", 16, 10000000, NULL},                     \
+        {"remote", remote, "blocks of a group that the next thread frees, percent", 0, 90, NULL},            \
+        HA_SIZE_PARAMS("pareto", "8", "1000"), {NULL, NULL, NULL, 0, 0, NULL},                               \
   }
 
 static const ha_param sh6_params[] = SH_PARAMS("9000000", "0");

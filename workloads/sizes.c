@@ -4,7 +4,6 @@
 #include "workloads/fleet_law.h"
 
 #include <math.h>
-#include <string.h>
 
 #define LOGNORMAL_MEDIAN 64.0
 #define LOGNORMAL_SIGMA  1.2
@@ -42,13 +41,13 @@ static double draw_fixed(double least, double most, uint64_t *random) {
   return least;
 }
 
-static bool draw_fleet(ha_run *run, const char *law, uint32_t *table, uint64_t *random) {
+static bool draw_fleet(ha_run *run, unsigned profile, uint32_t *table, uint64_t *random) {
   ha_fleet_law *fleet = ha_map(run, sizeof *fleet);
   if (!fleet)
     return false;
   uint32_t least = (uint32_t)ha_param_number(run, "min");
   uint32_t most = (uint32_t)ha_param_number(run, "max");
-  ha_fleet_law_make(fleet, strcmp(law, "measured") == 0 ? HA_FLEET_ALL : (unsigned)(law[5] - '0'));
+  ha_fleet_law_make(fleet, profile);
   for (size_t i = 0; i < HA_SIZES; i++) {
     unsigned tries = 0;
     do
@@ -60,40 +59,26 @@ static bool draw_fleet(ha_run *run, const char *law, uint32_t *table, uint64_t *
   return true;
 }
 
-static bool is_fleet(const char *law) {
-  return strcmp(law, "measured") == 0 ||
-         (strncmp(law, "fleet", 5) == 0 && law[5] >= '0' && law[5] <= '9' && law[6] == '\0');
-}
-
-static const struct {
-  const char *name;
-  double (*draw)(double least, double most, uint64_t *random);
-} laws[] = {
-    {"fixed", draw_fixed}, {"even", draw_even}, {"lognormal", draw_lognormal}, {"pareto", draw_pareto}};
+// By their place in HA_SIZE_LAWS; behind these are "measured" and the fleets.
+static double (*const draws[])(double least, double most, uint64_t *random) = {draw_fixed, draw_even,
+                                                                               draw_lognormal, draw_pareto};
+enum { MEASURED = sizeof draws / sizeof draws[0], FLEET0 };
 
 const uint32_t *ha_sizes_draw(ha_run *run, uint64_t *random) {
-  const char *law = ha_param_text(run, "law");
+  unsigned law = ha_param_word(run, "law");
   double least = (double)ha_param_number(run, "min");
   double most = (double)ha_param_number(run, "max");
   if (least > most) {
     ha_fail(run, "%s: min=%.0f is above max=%.0f", run->workload->name, least, most);
     return NULL;
   }
-  size_t index = 0;
-  while (index < sizeof laws / sizeof laws[0] && strcmp(law, laws[index].name) != 0)
-    index++;
-  if (index == sizeof laws / sizeof laws[0] && !is_fleet(law)) {
-    ha_fail(run, "%s: law=%s: the laws are fixed, even, lognormal, pareto, measured, fleet0 to fleet9",
-            run->workload->name, law);
-    return NULL;
-  }
   uint32_t *table = ha_map(run, HA_SIZES * sizeof *table);
   if (!table)
     return NULL;
-  if (is_fleet(law))
-    return draw_fleet(run, law, table, random) ? table : NULL;
+  if (law >= MEASURED)
+    return draw_fleet(run, law == MEASURED ? HA_FLEET_ALL : law - FLEET0, table, random) ? table : NULL;
   for (size_t i = 0; i < HA_SIZES; i++)
-    table[i] = (uint32_t)laws[index].draw(least, most, random);
+    table[i] = (uint32_t)draws[law](least, most, random);
   return table;
 }
 

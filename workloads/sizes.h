@@ -7,22 +7,27 @@
 
 #define HA_SIZES 65536 // entries of a table: a power of two
 
+// What "law" may be; sizes.c goes by the order.
+#define HA_SIZE_LAWS                                                                                         \
+  HA_WORDS("fixed", "even", "lognormal", "pareto", "measured", "fleet0", "fleet1", "fleet2", "fleet3",       \
+           "fleet4", "fleet5", "fleet6", "fleet7", "fleet8", "fleet9")
+
 // Parameter descriptions for a workload's table: "law", "min", "max" with the given defaults.
 #define HA_SIZE_PARAMS(law, least_default, most_default)                                                     \
-  {"law", law, "size law: fixed (min), even, lognormal, pareto, measured, fleet0 to fleet9, in [min, max]",  \
-   0, 0},                                                                                                    \
-      {"min", least_default, "smallest request, bytes", 1, (uint64_t)1 << 30}, {                             \
-    "max", most_default, "largest request, bytes", 1, (uint64_t)1 << 30                                      \
+  {"law", law, "law that sizes in [min, max] are drawn by; fixed: always min", 0, 0, HA_SIZE_LAWS},          \
+      {"min", least_default, "smallest request, bytes", 1, (uint64_t)1 << 30, NULL}, {                       \
+    "max", most_default, "largest request, bytes", 1, (uint64_t)1 << 30, NULL                                \
   }
 
 // Draws HA_SIZES sizes by the run's parameters law, min and max:
-//   fixed      always min
-//   even       every size in [min, max] alike
-//   lognormal  most requests small: median 64 bytes, sigma 1.2 (the shape of server fleets, fleetbench), cut
-//   to range pareto     density ~ size^-2 (the inverse-square law of glibc's benchtests), cut to range fleet0
-//   to fleet9  as one of ten servers requests them (fleet_profiles.h), cut to range measured   those ten in
-//   equal parts
-// NULL after ha_fail() on an unknown law or min > max.
+//   - fixed: always min
+//   - even: every size in [min, max] alike
+//   - lognormal: most requests small, median 64 bytes, sigma 1.2 (the shape of server fleets, fleetbench), cut
+//     to the range
+//   - pareto: density ~ size^-2 (the inverse-square law of glibc's benchtests), cut to the range
+//   - measured: ten servers' requests in equal parts (fleet_profiles.h), cut to the range
+//   - fleet0 to fleet9: one of these ten alone
+// NULL after ha_fail() on min > max.
 const uint32_t *ha_sizes_draw(ha_run *run, uint64_t *random);
 
 // Mean of a drawn table, bytes.

@@ -20,12 +20,12 @@ typedef struct spikes {
 } spikes;
 
 static const ha_param params[] = {
-    {"steady", "100000", "blocks of the steady heap, per thread", 1, 100000000},
-    {"query", "2000", "blocks of an ordinary query; one in 50 has ten times as many", 1, 10000000},
-    {"overlap", "3", "queries that are under way at once", 1, 1000},
-    {"ops", "1000", "queries per thread", 1, 1000000000},
+    {"steady", "100000", "blocks of the steady heap, per thread", 1, 100000000, NULL},
+    {"query", "2000", "blocks of an ordinary query; one in 50 has ten times as many", 1, 10000000, NULL},
+    {"overlap", "3", "queries that are under way at once", 1, 1000, NULL},
+    {"ops", "1000", "queries per thread", 1, 1000000000, NULL},
     HA_SIZE_PARAMS("lognormal", "8", "32768"),
-    {NULL, NULL, NULL, 0, 0},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool spikes_prepare(ha_run *run) {

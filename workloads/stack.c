@@ -15,10 +15,10 @@ typedef struct stack {
 } stack;
 
 static const ha_param params[] = {
-    {"depth", "50000", "most blocks on the stack, per thread", 1, 100000000},
-    {"ops", "6000000", "blocks pushed per thread", 1, 10000000000},
+    {"depth", "50000", "most blocks on the stack, per thread", 1, 100000000, NULL},
+    {"ops", "6000000", "blocks pushed per thread", 1, 10000000000, NULL},
     HA_SIZE_PARAMS("lognormal", "8", "4096"),
-    {NULL, NULL, NULL, 0, 0},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool stack_prepare(ha_run *run) {

@@ -28,10 +28,10 @@ typedef struct builder {
 } builder;
 
 static const ha_param params[] = {
-    {"ops", "4000000", "words per thread", 1, 10000000000},
-    {"window", "4000", "finished lines that stay live, per thread", 1, 100000000},
-    {"words", "40", "words in a line at most", 1, 100000},
-    {NULL, NULL, NULL, 0, 0},
+    {"ops", "4000000", "words per thread", 1, 10000000000, NULL},
+    {"window", "4000", "finished lines that stay live, per thread", 1, 100000000, NULL},
+    {"words", "40", "words in a line at most", 1, 100000, NULL},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool strings_prepare(ha_run *run) {

@@ -17,11 +17,11 @@ typedef struct threadchurn {
 } threadchurn;
 
 static const ha_param params[] = {
-    {"lives", "2000", "threads that follow one another, per thread of the run", 1, 100000000},
-    {"blocks", "300", "blocks that each allocates", 1, 10000000},
-    {"left", "20", "blocks that it leaves alive, percent", 0, 100},
+    {"lives", "2000", "threads that follow one another, per thread of the run", 1, 100000000, NULL},
+    {"blocks", "300", "blocks that each allocates", 1, 10000000, NULL},
+    {"left", "20", "blocks that it leaves alive, percent", 0, 100, NULL},
     HA_SIZE_PARAMS("lognormal", "8", "8192"),
-    {NULL, NULL, NULL, 0, 0},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 // One chain of threads: the counts and random numbers go on from life to life.

@@ -33,7 +33,6 @@
 #define HA_TRACE_VERSION      1
 #define HA_TRACE_BLOCK_OPS    65536 // most operations in one block
 #define HA_TRACE_CURVE_POINTS 256   // most points of the live-bytes curve in the totals
-#define HA_TRACE_EXTENSION    ".hat"
 
 // What an operation does. Recorders write realloc(NULL, n) as MALLOC, a realloc(p, 0) that frees as FREE, and
 // leave out what has no effect: free(NULL), and a malloc(0) that returns NULL. The heaps of all recorded

@@ -32,7 +32,7 @@ void ha_put32(uint8_t *at, uint32_t value) {
     at[i] = (uint8_t)(value >> (8 * i));
 }
 
-void ha_put64(uint8_t *at, uint64_t value) {
+static void put64(uint8_t *at, uint64_t value) {
   for (unsigned i = 0; i < 8; i++)
     at[i] = (uint8_t)(value >> (8 * i));
 }
@@ -44,7 +44,7 @@ uint32_t ha_get32(const uint8_t *at) {
   return value;
 }
 
-uint64_t ha_get64(const uint8_t *at) {
+static uint64_t get64(const uint8_t *at) {
   return ha_get32(at) | (uint64_t)ha_get32(at + 4) << 32;
 }
 
@@ -65,7 +65,7 @@ void ha_encode_header(uint8_t out[HA_HEADER_BYTES], uint32_t flags, uint64_t clo
   out[8] = HA_TRACE_VERSION;
   out[10] = HA_HEADER_BYTES;
   ha_put32(out + 12, flags);
-  ha_put64(out + 16, clock_start_ns);
+  put64(out + 16, clock_start_ns);
   ha_put32(out + 60, ha_crc32c(out, 60));
 }
 
@@ -80,7 +80,7 @@ const char *ha_decode_header(const uint8_t in[HA_HEADER_BYTES], uint32_t *flags,
   if ((in[8] | in[9] << 8) == 0 || (in[10] | in[11] << 8) != HA_HEADER_BYTES)
     return "header of an unknown layout; record again";
   *flags = ha_get32(in + 12);
-  *clock_start_ns = ha_get64(in + 16);
+  *clock_start_ns = get64(in + 16);
   return NULL;
 }
 
@@ -173,7 +173,7 @@ size_t ha_encode_totals(uint8_t out[HA_DONE_MAX], const ha_trace_totals *totals)
   uint64_t row[HA_DONE_MAX / 8];
   size_t n = gather(totals, row);
   for (size_t i = 0; i < n; i++)
-    ha_put64(out + 8 * i, row[i]);
+    put64(out + 8 * i, row[i]);
   return 8 * n;
 }
 
@@ -184,7 +184,7 @@ bool ha_decode_totals(const uint8_t *in, size_t bytes, ha_trace_totals *totals) 
     return false;
   uint64_t fixed[FIXED_COUNT];
   for (size_t i = 0; i < first; i++)
-    fixed[i] = ha_get64(in + 8 * i);
+    fixed[i] = get64(in + 8 * i);
   uint64_t kinds = fixed[13], points = fixed[14];
   if (kinds != HA_OP_KINDS || points > HA_TRACE_CURVE_POINTS || fixed[11] > UINT32_MAX ||
       bytes != 8 * (first + (size_t)kinds + (size_t)points))
@@ -204,9 +204,9 @@ bool ha_decode_totals(const uint8_t *in, size_t bytes, ha_trace_totals *totals) 
                               .curve_step = fixed[12],
                               .curve_points = (uint32_t)points};
   for (size_t i = 0; i < HA_OP_KINDS; i++)
-    totals->by_kind[i] = ha_get64(in + 8 * (first + i));
+    totals->by_kind[i] = get64(in + 8 * (first + i));
   for (size_t i = 0; i < points; i++)
-    totals->curve[i] = ha_get64(in + 8 * (first + HA_OP_KINDS + i));
+    totals->curve[i] = get64(in + 8 * (first + HA_OP_KINDS + i));
   return true;
 }
 

@@ -15,9 +15,7 @@ uint32_t ha_crc32c(const void *bytes, size_t count);
 
 // Little-endian integers at any address.
 void ha_put32(uint8_t *at, uint32_t value);
-void ha_put64(uint8_t *at, uint64_t value);
 uint32_t ha_get32(const uint8_t *at);
-uint64_t ha_get64(const uint8_t *at);
 
 // Writes `value` (at most HA_VARINT_MAX bytes) and returns the byte behind it.
 uint8_t *ha_put_varint(uint8_t *at, uint64_t value);

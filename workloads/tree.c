@@ -24,11 +24,11 @@ typedef struct trees {
 } trees;
 
 static const ha_param params[] = {
-    {"depth", "13", "levels of a short-lived tree at most; it has 2^depth - 1 nodes", 1, MOST_DEPTH},
-    {"lasting", "16", "levels of the tree that lives from start to end", 1, MOST_DEPTH},
-    {"ops", "4000000", "nodes built in short-lived trees, per thread", 1, 10000000000},
-    {"size", "48", "bytes of a node, two addresses of children and the rest", 24, 65536},
-    {NULL, NULL, NULL, 0, 0},
+    {"depth", "13", "levels of a short-lived tree at most; it has 2^depth - 1 nodes", 1, MOST_DEPTH, NULL},
+    {"lasting", "16", "levels of the tree that lives from start to end", 1, MOST_DEPTH, NULL},
+    {"ops", "4000000", "nodes built in short-lived trees, per thread", 1, 10000000000, NULL},
+    {"size", "48", "bytes of a node, two addresses of children and the rest", 24, 65536, NULL},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
 
 static bool trees_prepare(ha_run *run) {

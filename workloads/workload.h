@@ -16,13 +16,22 @@
 
 #include <stdatomic.h>
 
+// What a text parameter may be, written HA_WORDS(...) or HA_FRACTION(least, most).
+typedef struct ha_allowed {
+  const char *const *words; // these, up to a NULL; NULL: a decimal number in the inclusive range
+  double least, most;
+} ha_allowed;
+#define HA_WORDS(...)                (&(const ha_allowed){.words = (const char *const[]){__VA_ARGS__, NULL}})
+#define HA_FRACTION(lowest, highest) (&(const ha_allowed){.least = (lowest), .most = (highest)})
+
 // One parameter of a workload, given as NAME:key=value after the workload's name.
 typedef struct ha_param {
   const char *key;
   const char *fallback; // default, as text
   const char *help;     // one line with the unit
-  // Numbers: the inclusive range. Both 0: the value is text, checked by prepare().
+  // Numbers: the inclusive range. Both 0: the value is text.
   uint64_t least, most;
+  const ha_allowed *allowed; // text: what it may be; NULL: anything, checked by prepare()
 } ha_param;
 
 typedef struct ha_run ha_run;
@@ -86,9 +95,11 @@ struct ha_run {
 // Adds a figure to the result under `name`, a constant string. Beyond HA_MOST_COUNTERS they are left out.
 void ha_count(ha_run *run, const char *name, double value);
 
-// Parameters by key; the range was checked before prepare().
+// Parameters by key; that the value is allowed was checked before prepare().
 uint64_t ha_param_number(const ha_run *run, const char *key);
 const char *ha_param_text(const ha_run *run, const char *key);
+// The place of the value among its HA_WORDS, from 0.
+unsigned ha_param_word(const ha_run *run, const char *key);
 
 // Zeroed, resident memory from mmap, counted in run->harness_bytes; NULL after ha_fail(). Lives until the
 // process ends.

@@ -130,7 +130,10 @@ def _explain(entry: Json, console: Console) -> None:
     for item in entry["parameters"]:
         least, most = item.get("least", 0), item.get("most", 0)
         limits = (f"{least}", f"{most}") if least or most else ("", "")
-        table.add_row(item["name"], str(item.get("default", "")), *limits, item.get("help", ""))
+        told = item.get("help", "")
+        if words := item.get("words"):
+            told += f" (one of {', '.join(words)})"
+        table.add_row(item["name"], str(item.get("default", "")), *limits, escape(told))
     if entry["parameters"]:
         console.print(table)
 

@@ -78,18 +78,10 @@ def window(text: str) -> tuple[float, float]:
 
 def _cut(whole: Path, out: Path, part: tuple[float, float]) -> Json:
     """Cuts the window out of the whole recording: only so is known what is live at its start."""
-    tool = str(build.program("heaparena-trace"))
-    span = f"{part[0]:.9f}:{part[1]:.9f}"
-    done = subprocess.run(
-        [tool, "cut", str(whole), "-o", str(out), "--seconds", span],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["heaparena-trace cut failed"]
-        raise UserError("record: --window: " + lines[-1].removeprefix("heaparena-trace: "))
-    return worker.trace_info(out)
+    try:
+        return worker.trace_cut(whole, out, *part)
+    except UserError as error:
+        raise UserError(f"record: --window: {error}") from None
 
 
 def _program(command: list[str]) -> Path:

@@ -183,7 +183,7 @@ class Workload:
 
 
 def _parameters(text: str, pairs: Sequence[str], entry: Json) -> dict[str, str]:
-    """Checked key=value pairs; unknown keys and numbers out of range are refused."""
+    """Checked key=value pairs; unknown keys and values that are not allowed are refused."""
     known = {parameter["name"]: parameter for parameter in entry["parameters"]}
     found = {}
     for pair in pairs:
@@ -192,13 +192,23 @@ def _parameters(text: str, pairs: Sequence[str], entry: Json) -> dict[str, str]:
             raise UserError(f"--workloads {text}: '{pair}' is not of the form key=value")
         if key not in known:
             raise unknown(f"parameter of workload '{entry['name']}'", key, known)
-        least, most = known[key].get("least", 0), known[key].get("most", 0)
-        if (least or most) and not (value.isdecimal() and least <= int(value) <= most):
-            raise UserError(
-                f"--workloads {text}: {key} must be a whole number from {least} to {most}, not '{value}'"
-            )
+        if wrong := _refused(known[key], value):
+            raise UserError(f"--workloads {text}: {key} must be {wrong}, not '{value}'")
         found[key] = value
     return found
+
+
+def _refused(parameter: Json, value: str) -> str | None:
+    """What a value of this parameter must be, if `value` is not that. A range with a fraction at its ends
+    (0.01 to 1000.0) allows one in the value."""
+    if words := parameter.get("words"):
+        return None if value in words else f"one of {', '.join(words)}"
+    least, most = parameter.get("least", 0), parameter.get("most", 0)
+    whole = isinstance(least, int)
+    number = re.fullmatch(r"[0-9]+" if whole else r"[0-9]+\.?[0-9]*", value)
+    if not (least or most) or (number and least <= (int(value) if whole else float(value)) <= most):
+        return None
+    return f"a whole number from {least} to {most}" if whole else f"a number from {least:g} to {most:g}"
 
 
 def _file_and_pairs(text: str, kind: str, maker: str) -> tuple[Path, list[str]]:

@@ -56,6 +56,7 @@ def test_list_as_text(heaparena: Run) -> None:
 def test_list_explains_a_workload(heaparena: Run) -> None:
     done = heaparena("list", "workloads", "--explain", "churn")
     assert done.returncode == 0 and "Replaces random objects" in done.stdout and "quick" in done.stdout
+    assert "(one of timed, before)" in done.stdout
     assert json.loads(heaparena("list", "--explain", "churn", "--json").stdout)["name"] == "churn"
     assert set(json.loads(heaparena("list", "workloads", "--json").stdout)) == {"workloads"}
 
@@ -89,6 +90,10 @@ BAD: list[tuple[list[str], str]] = [
     ([*RUN, "--workloads", "churn:live"], "key=value"),
     ([*RUN, "--workloads", "churn:live=0"], "from 1 to 100000"),
     ([*RUN, "--workloads", "churn:live=many"], "from 1 to 100000"),
+    ([*RUN, "--workloads", "churn:fill=sometimes"], "fill must be one of timed, before, not 'sometimes'"),
+    ([*RUN, "--workloads", "churn:fill="], "fill must be one of timed, before, not ''"),
+    ([*RUN, "--workloads", "churn:speed=0"], "speed must be a number from 0.01 to 1000, not '0'"),
+    ([*RUN, "--workloads", "churn:speed=fast"], "speed must be a number from 0.01 to 1000"),
     ([*RUN, "--workloads", "trace:none.hat"], "no such file: none.hat"),
     ([*RUN, "--workloads", "trace:bad.hat"], "offset 64: cut off"),
     ([*RUN, "--profile", "quik"], "did you mean quick"),
@@ -114,6 +119,8 @@ BAD: list[tuple[list[str], str]] = [
     (["results", "merge", "bad.hat"], "--out"),
     (["results", "prune"], "--keep N, --older-than DAYS or --partial"),
     (["results", "prune", "--keep", "x"], "'x' is not a whole number"),
+    (["results", "prune", "--dir", "nosuch", "--keep", "1"], "--dir: nosuch: no such folder"),
+    (["results", "list", "--dir", "bad.hat"], "--dir: bad.hat: is a file"),
     (["report", "bad.hat", "--format", "pdf"], "unknown report format"),
     ([*RUN[:1], "--reps", "0"], "'0' is not a whole number"),
     ([*RUN, "--scale", "nan"], "'nan' is not a number above 0"),
@@ -131,7 +138,8 @@ BAD: list[tuple[list[str], str]] = [
     (["replay", "none.hat"], "no such file: none.hat; `heaparena record -o none.hat -- CMD` makes one"),
     (["replay", "bad.hat"], "offset 64"),
     (["trace", "info", "bad.hat"], "offset 64"),
-    (["report", "nowhere"], "nowhere: no such file"),
+    (["report", "nowhere.json"], "nowhere.json: no such file; `heaparena results list` names"),
+    (["report", "."], "results.json: no such file; `heaparena run --out .` writes one there"),
     (["report", "bad.hat"], "not JSON"),
     (["compare", "nowhere", "nowhere"], "no such file"),
     (["compare", "a", "b", "--fail-above", "x"], "'x' is not a percentage"),

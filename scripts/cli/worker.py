@@ -131,14 +131,14 @@ def pinned(cpus: Collection[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _ask(command: list[str], environment: Mapping[str, str]) -> Json:
+def _ask(command: list[str], environment: Mapping[str, str], timeout: float | None = 120) -> Json:
     """Runs one of our programs that answers in JSON on stdout. Its exit 2 becomes a UserError."""
     try:
         done = subprocess.run(
-            command, env=dict(environment), capture_output=True, timeout=120, stdin=subprocess.DEVNULL
+            command, env=dict(environment), capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        raise UserError(f"`{' '.join(command)}` gave no answer within 120 s") from None
+        raise UserError(f"`{' '.join(command)}` gave no answer within {timeout:g} s") from None
     except OSError as error:
         raise UserError(f"{command[0]} cannot be started: {error.strerror}; build it again") from None
     errors = last_lines(done.stderr.decode("utf-8", "replace"))
@@ -186,9 +186,12 @@ def class_waste(spec: str, environment: Mapping[str, str]) -> Json:
 
 def trace_info(path: Path) -> Json:
     """What a trace amounts to; UserError if it is damaged."""
-    return _sized(
-        _ask([str(build.program("heaparena-trace")), "info", str(path), "--json"], os.environ), path
-    )
+    return _sized(_ask_trace_tool("info", str(path)), path)
+
+
+def _ask_trace_tool(*words: str) -> Json:
+    """However long it takes: a trace may be of any length."""
+    return _ask([str(build.program("heaparena-trace")), *words, "--json"], os.environ, None)
 
 
 def _sized(facts: Json, path: Path) -> Json:
@@ -200,10 +203,14 @@ def _sized(facts: Json, path: Path) -> Json:
 
 def trace_collect(spool: Path, output: Path, meta: Mapping[str, str]) -> Json:
     """Joins what the recorder left in `spool` into one trace."""
-    command = [str(build.program("heaparena-trace")), "collect", str(spool), "-o", str(output), "--json"]
-    for key, value in meta.items():
-        command += ["--meta", f"{key}: {value}"]
-    return _sized(_ask(command, os.environ), output)
+    told = [word for key, value in meta.items() for word in ("--meta", f"{key}: {value}")]
+    return _sized(_ask_trace_tool("collect", str(spool), "-o", str(output), *told), output)
+
+
+def trace_cut(whole: Path, output: Path, start: float, end: float) -> Json:
+    """Makes a trace of what lies between two times of another, in seconds since that one's start."""
+    _ask_trace_tool("cut", str(whole), "-o", str(output), "--seconds", f"{start:.9f}:{end:.9f}")
+    return trace_info(output)
 
 
 @dataclass(frozen=True)

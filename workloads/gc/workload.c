@@ -26,12 +26,17 @@ typedef struct gc_state {
 } gc_state;
 
 #define COMMON_PARAMS                                                                                        \
-  {"limit", "0", "MiB that objects may take, at most; 0: three quarters of the memory", 0, 1 << 20},         \
-      {"goal", "100", "percent by which a heap grows over what was live until it is collected", 10, 10000},  \
-      {"nursery", "0", "KiB of the nursery, of collectors with one; 0: 4096, or a quarter of a small limit", \
-       0, 1 << 20},                                                                                          \
+  {"limit", "0", "MiB that objects may take, at most; 0: three quarters of the memory", 0, 1 << 20, NULL},   \
+      {"goal", "100", "percent by which a heap grows over what was live until it is collected",              \
+       10,     10000, NULL},                                                                                 \
+      {"nursery",                                                                                            \
+       "0",                                                                                                  \
+       "KiB of the nursery, of collectors with one; 0: 4096, or a quarter of a small limit",                 \
+       0,                                                                                                    \
+       1 << 20,                                                                                              \
+       NULL},                                                                                                \
   {                                                                                                          \
-    NULL, NULL, NULL, 0, 0                                                                                   \
+    NULL, NULL, NULL, 0, 0, NULL                                                                             \
   }
 
 void gc_lack(gc_run *run) {
@@ -166,40 +171,42 @@ GC_WORKLOAD(
     "bottom "
     "up and dropped. Nearly all objects die young and are alike; time shows allocation and the cost of a "
     "collection with a live set of some megabytes. Operations are objects.",
-    {"stretch", "18", "depth of the tree that stretches the heap; the work grows with it", 4, 26},
-    {"lasting", "16", "depth of the tree that lasts, and of the deepest others", 4, 26},
-    {"numbers", "500000", "length of the array that lasts", 8, 100000000})
+    {"stretch", "18", "depth of the tree that stretches the heap; the work grows with it", 4, 26, NULL},
+    {"lasting", "16", "depth of the tree that lasts, and of the deepest others", 4, 26, NULL},
+    {"numbers", "500000", "length of the array that lasts", 8, 100000000, NULL})
 GC_WORKLOAD(
     trees, "mutator program: binary-trees, built, counted and dropped beside one that lasts",
     "The binary-trees program of the Computer Language Benchmarks Game: nodes of two references and nothing "
     "else. Time shows allocation of the smallest objects, and how fast a collector follows pointers. "
     "Operations "
     "are objects; a header of eight bytes is a third of what an object takes here.",
-    {"depth", "16", "depth of the tree that lasts; the one that stretches has one more", 4, 26})
+    {"depth", "16", "depth of the tree that lasts; the one that stretches has one more", 4, 26, NULL})
 GC_WORKLOAD(
     map, "mutator program: a hash map that grows by doubling; values replaced, keys removed",
     "A large live set: chains of entries under a table that doubles, with byte strings for values. Stores "
     "into old objects of references to new ones are the rule, so generational barriers are busy. "
     "Operations are objects.",
-    {"keys", "500000", "numbers that keys are drawn from", 1, 1000000000},
-    {"ops", "3000000", "steps, seven in eight of which add or replace", 1, 10000000000})
+    {"keys", "500000", "numbers that keys are drawn from", 1, 1000000000, NULL},
+    {"ops", "3000000", "steps, seven in eight of which add or replace", 1, 10000000000, NULL})
 GC_WORKLOAD(
     lists, "mutator program: linked lists that are dropped at 16, at 2000 and at a hundred thousand cells",
     "Objects of all ages in turns: most die at once, some live long enough to be moved or marked several "
     "times, a few chains are long, which is the hard case for marking in depth. Operations are cells; every "
     "list is summed up before it is dropped.",
-    {"ops", "10000000", "cells", 1, 10000000000}, {"longest", "100000", "cells of a long list", 1, 100000000})
+    {"ops", "10000000", "cells", 1, 10000000000, NULL},
+    {"longest", "100000", "cells of a long list", 1, 100000000, NULL})
 GC_WORKLOAD(
     lru, "mutator program: a cache of entries that are evicted in order of their last use",
     "Objects die old: every miss evicts the entry that was used least recently. What generational collectors "
     "bet on does not hold here, and the table of the cache is one large old object that changes all the "
     "time. Operations are objects made.",
-    {"entries", "100000", "of the cache", 16, 100000000}, {"ops", "3000000", "look-ups", 1, 10000000000})
+    {"entries", "100000", "of the cache", 16, 100000000, NULL},
+    {"ops", "3000000", "look-ups", 1, 10000000000, NULL})
 GC_WORKLOAD(
     frag, "mutator program: bursts of growing sizes with random survivors, which fragment the heap",
     "One object in eight survives its burst, at random places, and the next burst wants another size. An "
     "allocator whose objects never move has holes of the wrong size; memory shows what moving them saves. "
     "Operations are arrays made.",
-    {"phases", "48", "bursts; sizes go round from 32 to 880 bytes", 1, 1000000},
-    {"burst", "60000", "arrays of a burst", 1, 100000000},
-    {"survivors", "60000", "arrays of earlier bursts that are kept", 1, 100000000})
+    {"phases", "48", "bursts; sizes go round from 32 to 880 bytes", 1, 1000000, NULL},
+    {"burst", "60000", "arrays of a burst", 1, 100000000, NULL},
+    {"survivors", "60000", "arrays of earlier bursts that are kept", 1, 100000000, NULL})

@@ -36,7 +36,7 @@ def allocator(name: str) -> dict[str, object]:
     }
 
 
-def parameter(name: str, default: str, least: int, most: int) -> dict[str, object]:
+def parameter(name: str, default: str, least: float, most: float) -> dict[str, object]:
     return {"name": name, "default": default, "help": "a number", "least": least, "most": most}
 
 
@@ -46,7 +46,11 @@ def catalogue() -> dict[str, object]:
         "summary": "random replacement",
         "explain": "Replaces random objects in a live set.",
         "scales": True,
-        "parameters": [parameter("live", "1000", 1, 100000)],
+        "parameters": [
+            parameter("live", "1000", 1, 100000),
+            parameter("speed", "1", 0.01, 1000.0),
+            {"name": "fill", "default": "timed", "help": "made", "words": ["timed", "before"]},
+        ],
     }
     flat = {"name": "flat", "summary": "one thread only", "explain": "", "scales": False, "parameters": []}
     larson = {"name": "larson", "summary": "server", "explain": "", "scales": True, "parameters": []}
