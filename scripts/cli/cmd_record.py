@@ -148,6 +148,15 @@ def _status_words(status: int) -> str:
     return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 
+def _left(spool: Path) -> str:
+    """What is there when the program ran but no trace could be made of it: nothing of the run is lost."""
+    if not any(spool.iterdir()):
+        spool.rmdir()
+        return ""
+    again = [str(build.program("heaparena-trace")), "collect", str(spool), "-o", "FILE"]
+    return f"; the raw recording is kept, `{shlex.join(again)}` tries again"
+
+
 def handle(arguments: argparse.Namespace) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
@@ -158,22 +167,30 @@ def handle(arguments: argparse.Namespace) -> int:
     spool = _spool(arguments.out)
     try:
         status, seconds = _run(command, spool, arguments.json)
-        facts = machine.facts()
-        meta = {
-            "command": shlex.join(command),
-            "program": str(program),
-            "status": _status_words(status),
-            "cpu": facts["cpu"],
-            "kernel": facts["kernel"],
-            "libc": facts["libc"],
-        }
-        whole = spool / "whole.hat" if arguments.window else arguments.out
+    except BaseException:
+        shutil.rmtree(spool, ignore_errors=True)
+        raise
+    facts = machine.facts()
+    meta = {
+        "command": shlex.join(command),
+        "program": str(program),
+        "status": _status_words(status),
+        "cpu": facts["cpu"],
+        "kernel": facts["kernel"],
+        "libc": facts["libc"],
+    }
+    whole = spool / "whole.hat" if arguments.window else arguments.out
+    try:
         summary = worker.trace_collect(spool, whole, meta)
         if arguments.window:
             summary = _cut(whole, arguments.out, arguments.window)
-    finally:
-        if not arguments.keep_spool:
-            shutil.rmtree(spool, ignore_errors=True)
+    except UserError as error:
+        raise UserError(str(error) + _left(spool)) from None
+    except KeyboardInterrupt:
+        print(f"heaparena: record: no trace was made{_left(spool)}", file=sys.stderr)
+        raise
+    if not arguments.keep_spool:
+        shutil.rmtree(spool, ignore_errors=True)
     summary = {
         "trace": str(arguments.out),
         "command": command,

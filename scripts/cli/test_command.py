@@ -198,6 +198,16 @@ def test_record_and_its_summary(heaparena: Run, tmp_path: Path) -> None:
     assert any(name.startswith(".t.hat.spool-") for name in os.listdir(tmp_path))
 
 
+def test_a_recording_that_cannot_be_collected_is_kept(heaparena: Run, tmp_path: Path) -> None:
+    done = heaparena("record", "-o", "full.hat", "--", "sh", "-c", "echo raw >$HEAPARENA_SPOOL/process-1")
+    assert done.returncode == 2 and "no space left" in done.stderr and done.stderr.count("\n") == 1
+    [spool] = tmp_path.glob(".full.hat.spool-*")
+    assert (spool / "process-1").read_text() == "raw\n"
+    assert f"collect {spool} -o FILE` tries again" in done.stderr
+    done = heaparena("record", "-o", "full2.hat", "--", "true")
+    assert done.returncode == 2 and not list(tmp_path.glob(".full2.hat.spool-*")), "there was nothing to keep"
+
+
 def test_record_stops_with_the_program(environment: dict[str, str], tmp_path: Path) -> None:
     command = [
         str(ROOT / "scripts" / "heaparena"),

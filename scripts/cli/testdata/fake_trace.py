@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Stands in for heaparena-trace in the tests of the command. A file with "bad" in its name is damaged."""
+"""Stands in for heaparena-trace in the tests of the command. A file with "bad" in its name is damaged, for one with
+"full" there is no room."""
 
 import json
 import sys
@@ -25,6 +26,9 @@ if sys.argv[1] == "info":
 else:
     spool, output = Path(sys.argv[2]), Path(sys.argv[sys.argv.index("-o") + 1])
     assert spool.is_dir()
+    if "full" in output.name:
+        print(f"heaparena-trace: {output}: no space left on device; make room", file=sys.stderr)
+        sys.exit(2)
     output.write_text("a trace\n", encoding="utf-8")
     meta = [sys.argv[at + 1] for at, word in enumerate(sys.argv) if word == "--meta"]
     print(json.dumps({**FACTS, "meta": meta}))
