@@ -1,8 +1,8 @@
 // textbook.c: the textbook allocators of core/textbook/, linked in: the reference versions of the ideas that
 // lead to Go's allocator. There to be read and to be measured against; a run takes them when they are named.
 //
-// firstfit takes the lowest hole by default; HEAPARENA_FIRSTFIT_ORDER=lifo makes it take the hole that was
-// freed last (`heaparena run --allocators firstfit --env firstfit:HEAPARENA_FIRSTFIT_ORDER=lifo`).
+// firstfit takes the lowest hole; HEAPARENA_FIRSTFIT_ORDER=lifo instead of `address` makes it take the hole that
+// was freed last (`heaparena run --allocators firstfit --env firstfit:HEAPARENA_FIRSTFIT_ORDER=lifo`).
 #include "core/textbook/textbook.h"
 #include "adapters/adapters.h"
 #include "core/textbook/buddy.h"
@@ -10,8 +10,10 @@
 #include "core/textbook/linear.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct linear linear_heap;
 static struct free_list firstfit_heap = {.fit = FIT_FIRST};
@@ -47,6 +49,10 @@ __attribute__((constructor)) static void prepare(void) {
   pthread_atfork(before_fork, after_fork, after_fork);
   const char *order = getenv("HEAPARENA_FIRSTFIT_ORDER");
   firstfit_heap.lifo = order != NULL && strcmp(order, "lifo") == 0;
+  if (order != NULL && !firstfit_heap.lifo && strcmp(order, "address") != 0) {
+    dprintf(STDERR_FILENO, "heaparena: HEAPARENA_FIRSTFIT_ORDER=%s: give address or lifo\n", order);
+    _exit(2);
+  }
 }
 
 static bool stats_of(struct textbook *book, ha_alloc_stats *out) {

@@ -68,6 +68,18 @@ def test_textbook_allocators_stand_beside_robson(heaparena: Command, tmp_path: P
     assert heaps["firstfit"] < heaps["linear"]  # holes are used again, or they are not
 
 
+def test_the_order_of_first_fit_is_one_of_two() -> None:
+    for order, status in (("lifo", 0), ("address", 0), ("LIFO", 2)):
+        done = subprocess.run(
+            [str(BUILD / "bin" / "heaparena-worker"), "--probe", "--allocator", "firstfit"],
+            env={**os.environ, "HEAPARENA_FIRSTFIT_ORDER": order},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == status, done.stderr
+    assert done.stderr == "heaparena: HEAPARENA_FIRSTFIT_ORDER=LIFO: give address or lifo\n"
+
+
 def test_gomalloc_linear_is_in_the_linear_layout() -> None:
     for name, layout in (("gomalloc", "sparse"), ("gomalloc-linear", "linear")):
         done = subprocess.run(
