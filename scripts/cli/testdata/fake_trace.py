@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Stands in for heaparena-trace in the tests of the command. A file with "bad" in its name is damaged, for one with
-"full" there is no room."""
+"""Stands in for heaparena-trace in the tests of the command. A file with "bad" in its name is damaged,
+for one with "full" there is no room."""
 
 import json
 import sys
