@@ -170,17 +170,17 @@ def handle(arguments: argparse.Namespace) -> int:
     except BaseException:
         shutil.rmtree(spool, ignore_errors=True)
         raise
-    facts = machine.facts()
-    meta = {
-        "command": shlex.join(command),
-        "program": str(program),
-        "status": _status_words(status),
-        "cpu": facts["cpu"],
-        "kernel": facts["kernel"],
-        "libc": facts["libc"],
-    }
     whole = spool / "whole.hat" if arguments.window else arguments.out
     try:
+        facts = machine.facts()
+        meta = {
+            "command": shlex.join(command),
+            "program": str(program),
+            "status": _status_words(status),
+            "cpu": facts["cpu"],
+            "kernel": facts["kernel"],
+            "libc": facts["libc"],
+        }
         summary = worker.trace_collect(spool, whole, meta)
         if arguments.window:
             summary = _cut(whole, arguments.out, arguments.window)
