@@ -3,21 +3,18 @@
 
 #include "fuzz/feedback.h"
 #include "fuzz/os_hook.h"
+#include "fuzz/patience.h"
 #include "fuzz/schedule.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define MOST_FORKS       2u   // of one program in a campaign: a fork costs as much as a thousand calls
-#define FORK_PATIENCE    20   // seconds until a child counts as hung
-#define FORK_ASLEEP      1    // ... if it sleeps all the time
+#define FORK_PATIENCE    12u  // seconds of processor time until a child counts as hung
 #define CHECK_PROGRAMS   32u  // one program in so many obeys its CHECK_HEAP records
 #define COUNT_PROGRAMS   128u // ... is followed by a look at the counters
 #define RELEASE_PROGRAMS 16u  // ... obeys its PURGE and CLOCK records
@@ -71,38 +68,6 @@ static bool use_heap_in_child(executor *x, const fuzz_op *op, fuzz_verdict *verd
   return x->subject->alloc.check_heap == NULL || fuzz_call_check_heap(x);
 }
 
-// Whether the process sleeps: the child of a fork, which has one thread and waits for nothing, does so for a lock alone.
-static bool sleeps(pid_t child) {
-  char path[32], text[128] = "";
-  snprintf(path, sizeof path, "/proc/%d/stat", (int)child);
-  int file = open(path, O_RDONLY | O_CLOEXEC);
-  ssize_t size = file < 0 ? -1 : read(file, text, sizeof text - 1);
-  if (file >= 0)
-    close(file);
-  const char *state = size > 0 ? strrchr(text, ')') : NULL; // behind the name
-  return state != NULL && state[1] == ' ' && state[2] == 'S';
-}
-
-// Waits for the child; false when it did not end in time, or will not (it is killed then).
-static bool wait_for(pid_t child, int *status) {
-  unsigned asleep = 0; // looks in a row
-  for (unsigned waited = 0;; waited++) {
-    pid_t ended = waitpid(child, status, WNOHANG);
-    if (ended == child)
-      return true;
-    if (ended < 0 && errno != EINTR)
-      return false;
-    struct timespec moment = {.tv_nsec = waited < 100 ? 50000 : 5000000};
-    asleep = waited >= 100 && sleeps(child) ? asleep + 1 : 0;
-    if (waited > 100 + FORK_PATIENCE * 200u || asleep > FORK_ASLEEP * 200u)
-      break;
-    nanosleep(&moment, NULL);
-  }
-  kill(child, SIGKILL);
-  waitpid(child, status, 0);
-  return false;
-}
-
 static bool run_fork(executor *x, const fuzz_op *op) {
   static fuzz_verdict *shared; // what the child found
   if (shared == NULL) {
@@ -116,7 +81,7 @@ static bool run_fork(executor *x, const fuzz_op *op) {
     return nothing_to_do(x, FUZZ_OP_FORK);
   *shared = (fuzz_verdict){0};
   fuzz_call_note(x, FUZZ_OP_FORK, (size_t)op->low + 1);
-  pid_t child = fork();
+  pid_t child = fuzz_fork();
   if (child < 0)
     return nothing_to_do(x, FUZZ_OP_FORK);
   if (child == 0) {
@@ -126,7 +91,7 @@ static bool run_fork(executor *x, const fuzz_op *op) {
     _exit(use_heap_in_child(x, op, shared) ? 0 : 1);
   }
   int status = 0;
-  if (!wait_for(child, &status))
+  if (!fuzz_await(child, FORK_PATIENCE, &status))
     return fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_FORK, -1, -1, "the child of a fork did not end");
   if (WIFSIGNALED(status))
     return fuzz_shadow_fail(&x->shadow, FUZZ_ORACLE_FORK, -1, -1, "the child of a fork died of signal %d",

@@ -1,9 +1,9 @@
 // minimize.c: see minimize.h.
 #include "fuzz/minimize.h"
 
+#include "fuzz/patience.h"
 #include "fuzz/schedule_race.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE   30u // seconds until a trial counts as hung
+#define PATIENCE   30u // seconds of processor time until a trial counts as hung
 #define LOG_EVENTS ((size_t)1 << 20)
 
 // What a trial's child leaves, whatever ends it.
@@ -31,12 +31,11 @@ static void share(void) {
 }
 
 __attribute__((noreturn)) static void run_child(const fuzz_campaign *campaign, fuzz_program program) {
-  static const int signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGALRM};
+  static const int signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
   for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
     signal(signals[i], SIG_DFL);
   struct rlimit none = {0, 0};
   (void)setrlimit(RLIMIT_CORE, &none);
-  alarm(campaign->patience ? campaign->patience : PATIENCE);
   fuzz_campaign quiet = *campaign;
   quiet.options.feedback = false;
   quiet.options.check_every = 1;
@@ -49,14 +48,14 @@ bool fuzz_trial(const fuzz_campaign *campaign, fuzz_program program, fuzz_verdic
   share();
   memset(&shared->state, 0, sizeof shared->state);
   shared->log = (fuzz_log){.events = shared->events, .capacity = LOG_EVENTS};
-  pid_t child = fork();
+  pid_t child = fuzz_fork();
   if (child == 0)
     run_child(campaign, program);
   int status = 0;
-  while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-    continue;
-  if (WIFSIGNALED(status))
-    fuzz_verdict_of_death(&shared->state, WTERMSIG(status) == SIGALRM ? 0 : WTERMSIG(status));
+  if (child > 0 && !fuzz_await(child, campaign->patience ? campaign->patience : PATIENCE, &status))
+    fuzz_verdict_of_death(&shared->state, 0);
+  else if (WIFSIGNALED(status))
+    fuzz_verdict_of_death(&shared->state, WTERMSIG(status));
   else if (WEXITSTATUS(status) != 0 && !shared->state.verdict.failed) // a sanitizer's own end
     fuzz_verdict_of_death(&shared->state, SIGABRT);
   *verdict = shared->state.verdict;

@@ -1,7 +1,8 @@
 // misuse_trial.c: a trial in a forked child, and its verdict. See misuse.h.
 #include "fuzz/misuse.h"
 
-#include <poll.h>
+#include "fuzz/patience.h"
+
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -9,17 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define CPU_SECONDS 1
-#define IDLE_MS     500 // between two looks at the processor time that a child has used
-#define IDLE_LOOKS  4
+#define PATIENCE 1u // seconds of processor time until a trial counts as hung
 
 const char *misuse_verdict_name(misuse_verdict verdict) {
   static const char *const names[MISUSE_VERDICTS] = {"detected", "faulted",           "neutralised", "late",
@@ -45,9 +41,7 @@ static void make_shared(void) {
 }
 
 static void become_child(void) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
   setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-  setrlimit(RLIMIT_CPU, &(struct rlimit){CPU_SECONDS, CPU_SECONDS + 1});
   dup2(shared.said, STDERR_FILENO);
 }
 
@@ -57,33 +51,12 @@ static void first_line(char *out, size_t size) {
   out[strcspn(out, "\n")] = '\0';
 }
 
-// False if the child sleeps and will sleep for ever: it used no processor time in IDLE_LOOKS looks. (One that
-// spins is ended by its limit.)
-static bool await_end(pid_t child) {
-  struct pollfd ended = {.fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
-  if (ended.fd < 0)
-    return true; // no such call: waitpid waits as long as it takes
-  clockid_t clock;
-  bool clocked = clock_getcpuclockid(child, &clock) == 0;
-  struct timespec before = {0, 0};
-  unsigned idle = 0;
-  while (poll(&ended, 1, IDLE_MS) == 0 && idle < IDLE_LOOKS) {
-    struct timespec now = {0, 0};
-    if (clocked)
-      clock_gettime(clock, &now);
-    idle = now.tv_sec == before.tv_sec && now.tv_nsec == before.tv_nsec ? idle + 1 : 0;
-    before = now;
-  }
-  close(ended.fd);
-  return idle < IDLE_LOOKS;
-}
-
 misuse_ending misuse_fork(misuse_body *body, void *context) {
   make_shared();
   memset(shared.note, 0, sizeof *shared.note);
   if (ftruncate(shared.said, 0) || lseek(shared.said, 0, SEEK_SET))
     perror("heaparena-misuse: the file for stderr");
-  pid_t child = fork();
+  pid_t child = fuzz_fork();
   if (child == 0) {
     become_child();
     body(context, shared.note);
@@ -94,15 +67,10 @@ misuse_ending misuse_fork(misuse_body *body, void *context) {
     perror("heaparena-misuse: fork");
     return ending;
   }
-  ending.hung = !await_end(child);
-  if (ending.hung)
-    kill(child, SIGKILL);
   int status = 0;
-  while (waitpid(child, &status, 0) != child)
-    ;
+  ending.hung = !fuzz_await(child, PATIENCE, &status);
   ending.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   ending.status = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
-  ending.hung = ending.hung || ending.signal == SIGXCPU;
   ending.note = *shared.note;
   first_line(ending.said, sizeof ending.said);
   return ending;

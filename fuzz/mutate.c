@@ -2,10 +2,9 @@
 #include "fuzz/mutate.h"
 
 #include "fuzz/archive.h"
+#include "fuzz/patience.h"
 #include "fuzz/schedule_race.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,7 +15,7 @@
 #define EDGE_LIMIT ((size_t)64 << 10)
 #define FRESH      5u // one input in so many is a program made anew
 #define EXTENSION  32u
-#define PATIENCE   5u  // seconds to learn the classes, which takes a few thousandths of one
+#define PATIENCE   5u  // seconds of processor time to learn the classes, which takes a few thousandths of one
 #define FRESH_LEN  64u // records of a program that is made anew
 
 // What a child finds out about size classes.
@@ -85,18 +84,16 @@ void fuzz_mutate_learn(const fuzz_subject *subject) {
   if (subject->alloc.usable_size == NULL)
     return;
   learnt *found = mmap(NULL, sizeof *found, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  pid_t child = found == MAP_FAILED ? -1 : fork();
+  pid_t child = found == MAP_FAILED ? -1 : fuzz_fork();
   if (child == 0) {
-    alarm(PATIENCE);
     learn(subject, found);
     _exit(0);
   }
   int status = 0;
-  while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-    continue;
-  if (WIFSIGNALED(status))
+  bool ended = child < 0 || fuzz_await(child, PATIENCE, &status);
+  if (!ended || WIFSIGNALED(status))
     fprintf(stderr, "heaparena-fuzz: %s %s at malloc or free of %zu bytes\n", subject->alloc.name,
-            WTERMSIG(status) == SIGALRM ? "hangs" : "crashes", found->request);
+            ended ? "crashes" : "hangs", found->request);
   if (found == MAP_FAILED)
     return;
   known.edge_count = found->count;

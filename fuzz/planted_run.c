@@ -33,8 +33,8 @@ static fuzz_program executions(unsigned from, unsigned count) {
   return (fuzz_program){ops, count * each};
 }
 
-// Seconds until the executions of one child count as hung: few for faults that hang, which wait so long twice; else
-// enough for a sanitizer's build on a loaded machine.
+// Seconds of processor time until the executions of one child count as hung: few for faults that hang, which take so long
+// twice; else enough for a sanitizer's build.
 static unsigned patience_for(const fuzz_planting *planting) {
   return planting->oracle == FUZZ_ORACLE_HANG ? 3 : 30 + planting->within / 50;
 }

@@ -4,10 +4,9 @@
 #include "fuzz/archive.h"
 #include "fuzz/feedback.h"
 #include "fuzz/mutate.h"
+#include "fuzz/patience.h"
 #include "fuzz/permitted.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +16,7 @@
 
 #define CHECK_EVERY   1024u // programs between two walks of the allocator's own check
 #define BLIND_RECORDS 64u
-#define PATIENCE      25u // seconds for an input in a child
+#define PATIENCE      12u // seconds of processor time until an input counts as hung
 #define LOG_EVENTS    ((size_t)1 << 16)
 
 #define BIT(op)  (1u << FUZZ_OP_##op)
@@ -131,10 +130,26 @@ size_t LLVMFuzzerCustomCrossOver(const uint8_t *data1, size_t size1, const uint8
   return fuzz_cross_over(data1, size1, data2, size2, out, max_out_size, seed);
 }
 
+// Ends the process with what its state says; in a signal's handler too.
+static void end_with_finding(const fuzz_state *state) {
+  dprintf(STDERR_FILENO, "heaparena-fuzz: found: %s: record %u: %s\n",
+          fuzz_oracle_name(state->verdict.oracle), state->verdict.op, state->verdict.text);
+  if (running.aborts)
+    abort();
+  _exit(FUZZ_EXIT_FOUND);
+}
+
+static void end_with_hang(void) {
+  fuzz_state *state = fuzz_journal_state(running.journal);
+  fuzz_verdict_of_death(state, 0);
+  end_with_finding(state);
+}
+
 void fuzz_campaign_begin(const fuzz_campaign *campaign) {
   running = *campaign;
   fuzz_feedback_enable(!campaign->blind);
   fuzz_mutate_kinds(campaign->target->kinds, campaign->target->threads);
+  fuzz_watch(PATIENCE, end_with_hang);
   if (!campaign->target->schedule) // whose inputs find a heap that nobody has used
     fuzz_mutate_learn(campaign->subjects[0]);
 }
@@ -155,18 +170,17 @@ static bool run_in_child(fuzz_program program, fuzz_state *state) {
       _exit(70);
     }
   }
-  pid_t child = fork();
+  pid_t child = fuzz_fork();
   if (child == 0) {
-    alarm(PATIENCE);
     bool good = fuzz_campaign_run(&running, program, state);
     fuzz_feedback_save(counters);
     _exit(good ? 0 : FUZZ_EXIT_FOUND);
   }
   int status = 0;
-  while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-    continue;
-  if (WIFSIGNALED(status))
-    fuzz_verdict_of_death(state, WTERMSIG(status) == SIGALRM ? 0 : WTERMSIG(status));
+  if (child > 0 && !fuzz_await(child, PATIENCE, &status))
+    fuzz_verdict_of_death(state, 0);
+  else if (WIFSIGNALED(status))
+    fuzz_verdict_of_death(state, WTERMSIG(status));
   fuzz_feedback_load(counters);
   // Some end the program rather than return NULL: with that oracle off, or known of them, it is an answer.
   if (WIFSIGNALED(status)) {
@@ -185,14 +199,12 @@ int fuzz_campaign_input(const uint8_t *data, size_t size) {
   fuzz_journal_add(running.journal, data, size);
   fuzz_state *state = fuzz_journal_state(running.journal);
   bool apart = running.target->failures;
-  if (apart ? run_in_child(program, state) : fuzz_campaign_run(&running, program, state)) {
-    if (!apart && !running.blind)
-      fuzz_archive_add(program);
-    return 0;
-  }
-  fprintf(stderr, "heaparena-fuzz: found: %s: record %u: %s\n", fuzz_oracle_name(state->verdict.oracle),
-          state->verdict.op, state->verdict.text);
-  if (running.aborts)
-    abort();
-  _exit(FUZZ_EXIT_FOUND);
+  fuzz_watch_begin();
+  bool good = apart ? run_in_child(program, state) : fuzz_campaign_run(&running, program, state);
+  fuzz_watch_end();
+  if (!good)
+    end_with_finding(state);
+  if (!apart && !running.blind)
+    fuzz_archive_add(program);
+  return 0;
 }

@@ -25,7 +25,7 @@ typedef struct fuzz_campaign {
   unsigned subject_count;
   fuzz_options options;
   bool blind; // no feedback, and every input a random program: the control of the experiment in README.md
-  unsigned patience; // seconds until a trial (minimize.h) counts as hung; 0: as many as a slow machine needs
+  unsigned patience; // seconds of processor time until a trial (minimize.h) counts as hung; 0: enough for any
   bool aborts;       // a finding ends the process by abort(), for programs that others run
   fuzz_journal *journal; // needed for fuzz_campaign_input
 } fuzz_campaign;

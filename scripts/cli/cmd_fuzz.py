@@ -281,7 +281,8 @@ def _merge(campaign: Campaign) -> None:
 
 
 def _worker(arguments: argparse.Namespace, campaign: Campaign, number: int) -> Worker:
-    own = ["-reload=1", "-print_final_stats=0", "-timeout=25", "-use_value_profile=0"]
+    # The program goes by processor time (patience.h) and sees no threads that sleep for ever: those are libFuzzer's.
+    own = ["-reload=1", "-print_final_stats=0", "-timeout=120", "-use_value_profile=0"]
     own.append(f"-artifact_prefix={campaign.out / 'findings'}/")
     if not campaign.own_program:
         own += [f"-max_len={8 * arguments.max_operations}", "-entropic_scale_per_exec_time=1"]
