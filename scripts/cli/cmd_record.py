@@ -144,12 +144,8 @@ def _run(command: list[str], spool: Path, quiet: bool) -> tuple[int, float]:
     return status, time.monotonic() - start
 
 
-def _status_words(status: int) -> str:
-    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-
-
 def _left(spool: Path) -> str:
-    """What is there when the program ran but no trace could be made of it: nothing of the run is lost."""
+    """What is there when no trace could be made: nothing of a program that ran is lost."""
     if not any(spool.iterdir()):
         spool.rmdir()
         return ""
@@ -165,18 +161,14 @@ def handle(arguments: argparse.Namespace) -> int:
     build.program("heaparena-trace")
     program = _program(command)
     spool = _spool(arguments.out)
-    try:
-        status, seconds = _run(command, spool, arguments.json)
-    except BaseException:
-        shutil.rmtree(spool, ignore_errors=True)
-        raise
     whole = spool / "whole.hat" if arguments.window else arguments.out
     try:
+        status, seconds = _run(command, spool, arguments.json)
         facts = machine.facts()
         meta = {
             "command": shlex.join(command),
             "program": str(program),
-            "status": _status_words(status),
+            "status": worker.status_words(status),
             "cpu": facts["cpu"],
             "kernel": facts["kernel"],
             "libc": facts["libc"],
@@ -203,15 +195,20 @@ def handle(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(summary, indent=2))
     else:
-        _show(summary, _status_words(status))
+        _show(summary, worker.status_words(status))
     return EXIT_GOOD
+
+
+def _counted(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def _show(summary: Json, status: str) -> None:
     print(
         f"{summary['trace']}: {summary.get('operations', 0):,} operations, "
         f"{summary.get('objects', 0):,} objects, "
-        f"{summary.get('threads', 0)} threads, {summary.get('processes', 1)} processes, "
+        f"{_counted(summary.get('threads', 0), 'thread', 'threads')}, "
+        f"{_counted(summary.get('processes', 1), 'process', 'processes')}, "
         f"{summary.get('bytes_per_operation', 0):.2f} bytes per operation"
     )
     print(f"the program ended with {status} after {summary['program_seconds']:.2f} s")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
-from cli import build, elf, real_program, witness
+from cli import build, elf, real_program, witness, worker
 from cli.entries import Allocator
 from cli.errors import UserError
 from cli.program_work import ProgramWorkload, Taken, take
@@ -94,7 +94,7 @@ def warm_up(
         explain = (
             f"{work.explain} Under {baseline.name} it called malloc {calls:,} times "
             f"for {requested / 2**20:,.1f} MiB in all, printed {reference.size:,} bytes, and ended with "
-            f"{real_program.status_words(reference.outcome.status)}."
+            f"{worker.status_words(reference.outcome.status)}."
         )
         checked.works.append(replace(work, explain=explain.strip()))
     return checked

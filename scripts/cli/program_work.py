@@ -102,7 +102,7 @@ def _aside(work: ProgramWorkload, command: str | None, option: str) -> str | Non
         return None
     words = worker.last_lines(done.stderr.decode("utf-8", "replace")).splitlines()
     said = f": {words[-1]}" if words else ""
-    return f"{option} {shlex.quote(command)} ended with {real_program.status_words(done.returncode)}{said}"
+    return f"{option} {shlex.quote(command)} ended with {worker.status_words(done.returncode)}{said}"
 
 
 def _run(work: ProgramWorkload, launch: Launch) -> Taken:

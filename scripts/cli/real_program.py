@@ -66,17 +66,7 @@ class Outcome:
     @property
     def ended(self) -> str:
         """How it ended, in words."""
-        return self.fault or status_words(self.status)
-
-
-def status_words(status: int) -> str:
-    if status >= 0:
-        return f"exit status {status}"
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        name = f"signal {-status}"
-    return f"killed by {name} ({signal.strsignal(-status) or 'unknown signal'})"
+        return self.fault or worker.status_words(self.status)
 
 
 def preload_of(allocator: Allocator) -> tuple[str, ...]:

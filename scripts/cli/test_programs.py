@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cli import cmd_doctor, elf, listening, program_check, program_work, programs, real_program, witness
+from cli import cmd_doctor, elf, listening, program_check, program_work, programs, real_program, witness, worker
 from cli.conftest import Run
 from cli.entries import Allocator
 from cli.errors import UserError
@@ -44,8 +44,8 @@ def test_what_is_preloaded() -> None:
 
 
 def test_statuses_in_words() -> None:
-    assert real_program.status_words(3) == "exit status 3"
-    assert real_program.status_words(-11) == "killed by SIGSEGV (Segmentation fault)"
+    assert worker.status_words(3) == "exit status 3"
+    assert worker.status_words(-11) == "killed by SIGSEGV (Segmentation fault)"
     assert Outcome("timeout: not ended within 1 s", -9).ended.startswith("timeout")
 
 

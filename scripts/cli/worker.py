@@ -144,7 +144,7 @@ def _ask(command: list[str], environment: Mapping[str, str], timeout: float | No
     errors = last_lines(done.stderr.decode("utf-8", "replace"))
     name = Path(command[0]).name
     if done.returncode != 0:
-        why = errors.splitlines()[-1] if errors else _status_words(done.returncode)
+        why = errors.splitlines()[-1] if errors else _ending(done.returncode)
         raise UserError(why.removeprefix(f"{name}: "))
     try:
         answer = json.loads(done.stdout)
@@ -276,7 +276,7 @@ def _entry(ended: Ended, out: Path, timeout: float, pass_: str) -> Json:
     if ended.status is None:
         reason = f"timeout: no result within {timeout:g} s"
     elif ended.status != 0:
-        reason = str(said or _status_words(ended.status))
+        reason = str(said or _ending(ended.status))
     elif said or fault:
         reason = str(said or fault)
     else:
@@ -291,14 +291,19 @@ def label_facts(entry: Json) -> dict[str, str]:
     return dict(part.split("=", 1) for part in str(entry.get("label", "")).split() if "=" in part)
 
 
-def _status_words(status: int) -> str:
-    if status < 0:
-        try:
-            name = signal.Signals(-status).name
-        except ValueError:
-            name = f"signal {-status}"
-        return f"killed by {name} ({signal.strsignal(-status) or 'unknown signal'})"
-    return f"worker ended with exit status {status}"
+def _ending(status: int) -> str:
+    return status_words(status) if status < 0 else f"worker ended with {status_words(status)}"
+
+
+def status_words(status: int) -> str:
+    """How a process ended, from subprocess's return code. Python has no name for most real-time signals."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    return f"killed by {name} ({signal.strsignal(-status) or 'unknown signal'})"
 
 
 def _read_result(out: Path, required: Sequence[str]) -> tuple[Json, str | None]:

@@ -105,6 +105,14 @@ def test_a_killed_program_leaves_a_marked_prefix(heaparena: Command, tmp_path: P
     assert heaparena("replay", path, "--allocators", "system").returncode == 0
 
 
+def test_a_program_that_a_real_time_signal_kills_is_recorded(heaparena: Command, tmp_path: Path) -> None:
+    done = heaparena("record", "-o", tmp_path / "killed.hat", "--", "sh", "-c", "kill -40 $$")
+    assert done.returncode == 0, done.stderr
+    assert "1 thread, 1 process," in done.stdout
+    assert "killed by signal 40 (Real-time signal" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["killed.hat"]
+
+
 def damaged(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
