@@ -281,7 +281,8 @@ def _merge(campaign: Campaign) -> None:
 
 
 def _worker(arguments: argparse.Namespace, campaign: Campaign, number: int) -> Worker:
-    # The program goes by processor time (patience.h) and sees no threads that sleep for ever: those are libFuzzer's.
+    # The program goes by processor time (patience.h), which threads that sleep for ever do not use:
+    # those are left to libFuzzer.
     own = ["-reload=1", "-print_final_stats=0", "-timeout=120", "-use_value_profile=0"]
     own.append(f"-artifact_prefix={campaign.out / 'findings'}/")
     if not campaign.own_program:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from cli import cmd_doctor, elf, listening, program_check, program_work, programs, real_program, witness, worker
+from cli import cmd_doctor, elf, listening, program_check, program_work, programs, real_program, witness
+from cli import worker
 from cli.conftest import Run
 from cli.entries import Allocator
 from cli.errors import UserError
